@@ -1,0 +1,70 @@
+"""A tensor as the weight files hold it: a dtype's name, a shape and little-endian bytes. Standard library only."""
+import math
+import struct
+from dataclasses import dataclass
+
+# Bytes of one element, by safetensors' names (huggingface.co/docs/safetensors).
+ITEM_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}
+
+# Bounds on what any of our readers takes from a file: above every network that the service has or is likely to get.
+MAX_FILE_BYTES = 2 << 30
+MAX_TENSORS = 20_000
+MAX_DIMENSIONS = 8
+
+
+class WeightsError(Exception):
+    """A file that cannot be used; the message says field, got, want."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: str
+    shape: tuple
+    data: bytes
+
+
+def element_count(shape, name):
+    """The product of `shape`, checked: a few non-negative integers whose product a file of ours can hold."""
+    if not isinstance(shape, (list, tuple)) or len(shape) > MAX_DIMENSIONS:
+        raise WeightsError(f"{name}: shape: got {str(shape)[:80]}, want at most {MAX_DIMENSIONS} dimensions")
+    if any(type(d) is not int or not 0 <= d <= MAX_FILE_BYTES for d in shape):
+        raise WeightsError(f"{name}: shape: got {str(shape)[:80]}, want non-negative integers")
+    count = math.prod(shape)
+    if count > MAX_FILE_BYTES:
+        raise WeightsError(f"{name}: shape: got {count} elements, want at most {MAX_FILE_BYTES}")
+    return count
+
+
+def to_float32(tensor, name):
+    """`tensor` as F32, by rounding to nearest; only for floating-point dtypes."""
+    if tensor.dtype == "F32":
+        return tensor
+    count = len(tensor.data) // ITEM_BYTES[tensor.dtype]
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        wide = bytearray(4 * count)
+        wide[2::4] = tensor.data[0::2]
+        wide[3::4] = tensor.data[1::2]
+        return Tensor("F32", tensor.shape, bytes(wide))
+    codes = {"F16": "e", "F64": "d"}
+    if tensor.dtype not in codes:
+        raise WeightsError(f"{name}: dtype: got {tensor.dtype}, want F32, F16, BF16 or F64")
+    values = struct.unpack(f"<{count}{codes[tensor.dtype]}", tensor.data)
+    try:
+        return Tensor("F32", tensor.shape, struct.pack(f"<{count}f", *values))
+    except OverflowError:
+        raise WeightsError(f"{name}: got a value beyond float32's range") from None
+
+
+def read_file(path):
+    """All bytes of the file at `path`, if it is within MAX_FILE_BYTES."""
+    try:
+        with open(path, "rb") as f:
+            data = f.read(MAX_FILE_BYTES + 1)
+    except OSError as e:
+        raise WeightsError(f"{path}: {e.strerror}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise WeightsError(f"{path}: got more than {MAX_FILE_BYTES} bytes, want at most that")
+    return data

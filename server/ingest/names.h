@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace graft {
+
+// Names of datasets and models.
+//   InvalidArgument  not 1 to 64 of [a-z0-9._-] starting with a letter or digit; the message begins with `field`
+absl::Status CheckName(absl::string_view field, absl::string_view name);
+
+// A class name.
+//   InvalidArgument  not 1 to 128 bytes of UTF-8 without control characters
+absl::Status CheckLabel(absl::string_view label);
+
+// Whether `text` is UTF-8 (no overlong forms, surrogates, or code points past U+10FFFF) without control characters
+// (C0, DEL, C1): what a protobuf string, a log line and a terminal take as it is.
+bool IsPlainText(absl::string_view text);
+
+// `text` itself when it is plain, else with every byte outside printable ASCII as \xNN; at most 1024 bytes of it.
+std::string Printable(absl::string_view text);
+
+}  // namespace graft

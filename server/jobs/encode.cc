@@ -1,0 +1,188 @@
+#include "server/jobs/encode.h"
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "worker/base/status.h"
+
+namespace graft {
+namespace {
+
+// JobState mirrors the API's numbers, so that rows need no table.
+static_assert(static_cast<int>(JobState::kQueued) == v1::JOB_STATE_QUEUED);
+static_assert(static_cast<int>(JobState::kRunning) == v1::JOB_STATE_RUNNING);
+static_assert(static_cast<int>(JobState::kSucceeded) == v1::JOB_STATE_SUCCEEDED);
+static_assert(static_cast<int>(JobState::kFailed) == v1::JOB_STATE_FAILED);
+static_assert(static_cast<int>(JobState::kCancelled) == v1::JOB_STATE_CANCELLED);
+
+template <typename Message>
+absl::Status Parse(const std::string& job_id, const char* what, const std::string& bytes, Message* message) {
+  if (message->ParseFromString(bytes)) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("job ", job_id, ": its stored ", what, " is damaged"));
+}
+
+}  // namespace
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time) {
+  const int64_t ns = absl::ToUnixNanos(time);
+  int64_t seconds = ns / 1'000'000'000;
+  int64_t rest = ns % 1'000'000'000;
+  if (rest < 0) {  // before 1970; Timestamp's nanos count forward
+    seconds -= 1;
+    rest += 1'000'000'000;
+  }
+  google::protobuf::Timestamp stamp;
+  stamp.set_seconds(seconds);
+  stamp.set_nanos(static_cast<int32_t>(rest));
+  return stamp;
+}
+
+v1::EpochMetrics ToProto(const EpochMetrics& metrics) {
+  v1::EpochMetrics proto;
+  proto.set_phase(metrics.phase);
+  proto.set_epoch(metrics.epoch);
+  proto.set_phase_epochs(metrics.phase_epochs);
+  proto.set_train_loss(metrics.train_loss);
+  proto.set_train_accuracy(metrics.train_accuracy);
+  proto.set_val_loss(metrics.val_loss);
+  proto.set_val_accuracy(metrics.val_accuracy);
+  proto.set_learning_rate(metrics.learning_rate);
+  proto.set_images_per_second(metrics.images_per_second);
+  proto.set_seconds(metrics.seconds);
+  proto.set_eta_seconds(metrics.eta_seconds);
+  return proto;
+}
+
+v1::Evaluation ToProto(const Evaluation& evaluation) {
+  v1::Evaluation proto;
+  proto.set_split(evaluation.on_test ? v1::SPLIT_TEST : v1::SPLIT_VALIDATION);
+  proto.set_image_count(evaluation.image_count);
+  proto.set_accuracy(evaluation.accuracy);
+  proto.set_accuracy_low(evaluation.accuracy_interval.low);
+  proto.set_accuracy_high(evaluation.accuracy_interval.high);
+  proto.set_loss(evaluation.loss);
+  for (const ClassMetrics& metrics : evaluation.classes) {
+    v1::ClassMetrics* out = proto.add_classes();
+    out->set_name(metrics.name);
+    out->set_precision(metrics.precision);
+    out->set_recall(metrics.recall);
+    out->set_f1(metrics.f1);
+    out->set_support(metrics.support);
+  }
+  proto.mutable_confusion()->Add(evaluation.confusion.begin(), evaluation.confusion.end());
+  proto.set_expected_calibration_error(evaluation.expected_calibration_error);
+  return proto;
+}
+
+v1::ParameterCounts ToProto(const ParameterCounts& counts) {
+  v1::ParameterCounts proto;
+  proto.set_trainable_backbone(counts.trainable_backbone);
+  proto.set_trainable_head(counts.trainable_head);
+  proto.set_frozen(counts.frozen);
+  return proto;
+}
+
+v1::PhaseStart ToProto(const PhaseStarted& started) {
+  GRAFT_CHECK(started.phase != nullptr);
+  v1::PhaseStart proto;
+  proto.set_phase(started.phase->name);
+  proto.set_index(started.index);
+  proto.set_epochs(started.phase->epochs);
+  proto.set_split_point(started.phase->split_point);
+  for (const std::string& stage : started.trained_stages) proto.add_trained_stages(stage);
+  *proto.mutable_parameters() = ToProto(started.parameters);
+  proto.set_learning_rate(started.phase->head_learning_rate);
+  return proto;
+}
+
+v1::StepProgress ToProto(const Progress& progress) {
+  v1::StepProgress proto;
+  proto.set_activity(progress.activity);
+  proto.set_done(progress.done);
+  proto.set_total(progress.total);
+  proto.set_images_per_second(progress.images_per_second);
+  return proto;
+}
+
+absl::StatusOr<v1::Job> ToProto(const JobRecord& record) {
+  v1::Job job;
+  job.set_id(record.id);
+  RETURN_IF_ERROR(Parse(record.id, "spec", record.spec_pb, job.mutable_spec()));
+  RETURN_IF_ERROR(Parse(record.id, "effective spec", record.effective_pb, job.mutable_effective()));
+  job.set_state(static_cast<v1::JobState>(record.state));
+  *job.mutable_create_time() = ToTimestamp(record.create_time);
+  if (record.start_time) *job.mutable_start_time() = ToTimestamp(*record.start_time);
+  if (record.end_time) *job.mutable_end_time() = ToTimestamp(*record.end_time);
+  job.set_attempt(record.attempt);
+  job.set_error(record.error);
+  if (!record.last_epoch_pb.empty()) {
+    RETURN_IF_ERROR(Parse(record.id, "last epoch", record.last_epoch_pb, job.mutable_last_epoch()));
+  }
+  if (!record.evaluation_pb.empty()) {
+    RETURN_IF_ERROR(Parse(record.id, "evaluation", record.evaluation_pb, job.mutable_evaluation()));
+  }
+  if (!record.parameters_pb.empty()) {
+    RETURN_IF_ERROR(Parse(record.id, "parameter counts", record.parameters_pb, job.mutable_parameters()));
+  }
+  job.set_model_version(record.model_version);
+  job.set_last_seq(record.last_seq);
+  job.set_cancel_requested(record.cancel_requested);
+  return job;
+}
+
+std::string EncodeEvent(const v1::EpochMetrics& epoch) {
+  v1::JobEvent event;
+  *event.mutable_epoch() = epoch;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::Evaluation& evaluation) {
+  v1::JobEvent event;
+  *event.mutable_evaluation() = evaluation;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::PhaseStart& phase) {
+  v1::JobEvent event;
+  *event.mutable_phase() = phase;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::StepProgress& progress) {
+  v1::JobEvent event;
+  *event.mutable_progress() = progress;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::CheckpointSaved& checkpoint) {
+  v1::JobEvent event;
+  *event.mutable_checkpoint() = checkpoint;
+  return event.SerializeAsString();
+}
+
+std::string EncodeWarning(const std::string& message) {
+  v1::JobEvent event;
+  event.mutable_warning()->set_message(message);
+  return event.SerializeAsString();
+}
+
+std::string EncodeStateChange(JobState state, int attempt, const std::string& reason) {
+  v1::JobEvent event;
+  event.mutable_state()->set_state(static_cast<v1::JobState>(state));
+  event.mutable_state()->set_attempt(attempt);
+  event.mutable_state()->set_reason(reason);
+  return event.SerializeAsString();
+}
+
+absl::StatusOr<v1::JobEvent> DecodeEvent(const EventRecord& record) {
+  v1::JobEvent event;
+  if (!event.ParseFromString(record.event_pb)) {
+    return absl::DataLossError(absl::StrCat("event ", record.seq, " of the job is damaged"));
+  }
+  event.set_seq(record.seq);
+  *event.mutable_time() = ToTimestamp(record.time);
+  return event;
+}
+
+}  // namespace graft

@@ -1,0 +1,179 @@
+#include "server/jobs/job_run.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/util/json_util.h"
+#include "graft/v1/model.pb.h"
+#include "server/jobs/encode.h"
+#include "server/jobs/job_spec.h"
+#include "server/log.h"
+#include "worker/base/status.h"
+#include "worker/image/preprocess.h"
+
+namespace graft {
+namespace {
+
+// What the job's owner reads; our own faults are explained in the log only.
+std::string PublicError(const absl::Status& status) {
+  if (absl::IsInternal(status) || absl::IsUnknown(status)) return "internal error; the server's log says more";
+  return std::string(status.message());
+}
+
+std::vector<Example>& SplitOf(Split split, Dataset* dataset) {
+  if (split == Split::kTest) return dataset->test;
+  return split == Split::kValidation ? dataset->validation : dataset->train;
+}
+
+ImageReader ReadFrom(const BlobStore* blobs) {
+  return [blobs](const std::string& digest) -> absl::StatusOr<std::string> {
+    absl::StatusOr<std::string> bytes = blobs->Get(digest);
+    if (absl::IsNotFound(bytes.status())) {
+      return absl::DataLossError(absl::StrCat("picture ", digest, " of the dataset is no longer stored"));
+    }
+    return bytes;
+  };
+}
+
+std::string ToJson(const v1::JobSpec& spec) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  GRAFT_CHECK(google::protobuf::util::MessageToJsonString(spec, &json, options).ok());
+  return json;
+}
+
+v1::Preprocessing Describe(const PreprocessSpec& spec) {
+  v1::Preprocessing proto;
+  proto.set_resize_px(spec.resize_px);
+  proto.set_crop_px(spec.crop_px);
+  proto.mutable_mean()->Add(spec.mean.begin(), spec.mean.end());
+  proto.mutable_std()->Add(spec.std.begin(), spec.std.end());
+  return proto;
+}
+
+}  // namespace
+
+JobRun::JobRun(JobRecord job, Context context, CancelToken cancel)
+    : job_(std::move(job)), context_(std::move(context)), cancel_(cancel),
+      observer_(job_.id, context_.owner, context_.jobs, context_.states, context_.metrics, cancel) {}
+
+void JobRun::Run() {
+  LogInfo("job starts", {{"job", job_.id}, {"attempt", absl::StrCat(job_.attempt)}, {"dataset", job_.dataset}});
+  absl::StatusOr<TrainResult> result = TrainModel();
+  absl::Status ended = result.ok() ? Succeed(*result) : Stopped(result.status());
+  if (!ended.ok() && result.ok() && !absl::IsFailedPrecondition(ended)) ended = Stopped(ended);
+  // The lease then expires, and the job runs again.
+  if (!ended.ok()) LogError("job's end not stored", {{"job", job_.id}, {"error", ended.ToString()}});
+}
+
+absl::Status JobRun::Prepare() {
+  if (!effective_.ParseFromString(job_.effective_pb)) return absl::DataLossError("the job's stored spec is damaged");
+  ASSIGN_OR_RETURN(version_, context_.datasets->Get(job_.dataset, job_.dataset_version));
+  ASSIGN_OR_RETURN(backbone_, context_.backbones->Get(effective_.backbone()));
+  ASSIGN_OR_RETURN(phases_, MakePhases(ToStrategyOptions(effective_), *backbone_));
+  return cancel_.status();
+}
+
+absl::StatusOr<Dataset> JobRun::LoadDataset() const {
+  Dataset dataset;
+  for (const ClassCount& label : version_.classes) dataset.class_names.push_back(label.name);
+  ASSIGN_OR_RETURN(const std::vector<DatasetItem> items, context_.datasets->Items(version_.name, version_.version));
+  for (const DatasetItem& item : items) {
+    Example example;
+    example.id = item.image_digest;
+    example.label = item.label;
+    SplitOf(item.split, &dataset).push_back(std::move(example));
+  }
+  dataset.read = ReadFrom(context_.blobs);
+  return dataset;
+}
+
+absl::StatusOr<TrainResult> JobRun::TrainModel() {
+  RETURN_IF_ERROR(Prepare());
+  ASSIGN_OR_RETURN(const Dataset dataset, LoadDataset());
+  TrainOptions options;
+  options.backbone = backbone_;
+  options.phases = phases_;
+  options.seed = effective_.seed();
+  options.activation_cache_bytes = context_.activation_cache_bytes;
+  options.image_limits = context_.image_limits;
+  options.training_config = ToJson(effective_);
+  ASSIGN_OR_RETURN(options.resume_state, context_.states->Read(job_.id));
+  absl::StatusOr<TrainResult> result = Train(options, dataset, context_.pool, &observer_, cancel_);
+  const bool bad_state = absl::IsFailedPrecondition(result.status()) || absl::IsDataLoss(result.status());
+  if (!bad_state || options.resume_state.empty() || cancel_.stopped()) return result;
+  // Written by another version of this program, say: the job need not fail for it. (A picture that is lost is DataLoss
+  // too: it comes again.)
+  RETURN_IF_ERROR(observer_.OnWarning(
+      absl::StrCat("training starts again from its first epoch: ", result.status().message())));
+  context_.states->Remove(job_.id);
+  options.resume_state.clear();
+  return Train(options, dataset, context_.pool, &observer_, cancel_);
+}
+
+absl::Status JobRun::Succeed(const TrainResult& result) {
+  const v1::Evaluation evaluation = ToProto(result.evaluation);
+  JobUpdate update;
+  update.evaluation_pb = evaluation.SerializeAsString();
+  update.event_pbs.push_back(EncodeEvent(evaluation));
+  std::optional<ModelVersionRecord> model;
+  if (!effective_.model().empty()) {
+    ASSIGN_OR_RETURN(model, StoreModel(result, evaluation));
+  }
+  ASSIGN_OR_RETURN(const JobRecord finished, context_.jobs->Finish(job_.id, context_.owner, JobState::kSucceeded, "",
+                                                                   update, model));
+  context_.states->Remove(job_.id);
+  LogInfo("job succeeded", {{"job", job_.id},
+                            {"accuracy", absl::StrCat(result.evaluation.accuracy)},
+                            {"model", finished.model_version}});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const TrainResult& result,
+                                                      const v1::Evaluation& evaluation) const {
+  ASSIGN_OR_RETURN(const BlobStore::PutResult stored, context_.blobs->Put(result.checkpoint));
+  v1::ModelVersion details;
+  for (const ClassCount& label : version_.classes) details.add_classes(label.name);
+  *details.mutable_preprocessing() = Describe(backbone_->preprocessing());
+  ModelVersionRecord model;
+  model.model = effective_.model();
+  model.job_id = job_.id;
+  model.backbone = backbone_->name();
+  model.backbone_digest = backbone_->digest();
+  model.split_point = result.split_point;
+  model.checkpoint_digest = stored.digest;
+  model.checkpoint_bytes = static_cast<int64_t>(result.checkpoint.size());
+  model.dataset = version_.name;
+  model.dataset_version = version_.version;
+  model.evaluation_pb = evaluation.SerializeAsString();
+  model.details_pb = details.SerializeAsString();
+  return model;
+}
+
+absl::Status JobRun::Stopped(const absl::Status& why) {
+  const StopReason reason = cancel_.reason();
+  if (reason == StopReason::kLeaseLost) {
+    LogWarning("job's lease lost", {{"job", job_.id}});
+    return absl::OkStatus();
+  }
+  if (reason == StopReason::kDrain && absl::IsCancelled(why)) {
+    LogInfo("job put back", {{"job", job_.id}, {"reason", "drain"}});
+    return context_.jobs->Release(job_.id, context_.owner, "drain");
+  }
+  const bool cancelled = reason == StopReason::kCancelled && absl::IsCancelled(why);
+  if (cancelled) {
+    LogInfo("job cancelled", {{"job", job_.id}});
+  } else {
+    LogError("job failed", {{"job", job_.id}, {"error", why.ToString()}});
+  }
+  const JobState state = cancelled ? JobState::kCancelled : JobState::kFailed;
+  const std::string error = cancelled ? "" : PublicError(why);
+  RETURN_IF_ERROR(context_.jobs->Finish(job_.id, context_.owner, state, error, {}, std::nullopt).status());
+  context_.states->Remove(job_.id);
+  return absl::OkStatus();
+}
+
+}  // namespace graft

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graft/v1/job.pb.h"
+#include "server/jobs/job_observer.h"
+#include "server/jobs/state_files.h"
+#include "server/metrics/metrics.h"
+#include "server/models/backbone_directory.h"
+#include "server/store/blob_store.h"
+#include "server/store/dataset_store.h"
+#include "server/store/job_store.h"
+#include "worker/base/cancel_token.h"
+#include "worker/base/worker_pool.h"
+#include "worker/data/dataset.h"
+#include "worker/image/image.h"
+#include "worker/train/trainer.h"
+
+namespace graft {
+
+// One attempt at one leased job, from the lease to its end: train, keep the result, tell the store.
+//
+// Threads:  one at a time.
+// Lifetime: what Context points to outlives it.
+class JobRun {
+ public:
+  struct Context {
+    JobStore* jobs;
+    DatasetStore* datasets;
+    BlobStore* blobs;
+    BackboneDirectory* backbones;
+    Metrics* metrics;
+    const StateFiles* states;
+    WorkerPool* pool;
+    std::string owner;               // of the lease
+    int64_t activation_cache_bytes;
+    ImageLimits image_limits;
+  };
+  // `cancel` decides how a stopped attempt ends: kCancelled ends the job, kDrain puts it back into the queue,
+  // kLeaseLost leaves it to its new owner.
+  JobRun(JobRecord job, Context context, CancelToken cancel);
+
+  // Errors end in the job and in the log.
+  void Run();
+
+ private:
+  absl::Status Prepare();
+  absl::StatusOr<Dataset> LoadDataset() const;
+  absl::StatusOr<TrainResult> TrainModel();
+  absl::Status Succeed(const TrainResult& result);
+  absl::StatusOr<ModelVersionRecord> StoreModel(const TrainResult& result, const v1::Evaluation& evaluation) const;
+  absl::Status Stopped(const absl::Status& why);
+
+  const JobRecord job_;
+  const Context context_;
+  CancelToken cancel_;
+  JobObserver observer_;
+  // From Prepare():
+  v1::JobSpec effective_;
+  DatasetVersion version_;
+  std::shared_ptr<const Backbone> backbone_;
+  std::vector<Phase> phases_;
+};
+
+}  // namespace graft

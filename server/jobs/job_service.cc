@@ -1,0 +1,90 @@
+#include "server/jobs/job_service.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/jobs/encode.h"
+#include "server/jobs/job_spec.h"
+#include "worker/base/status.h"
+#include "worker/train/phase.h"
+
+namespace graft {
+namespace {
+
+constexpr int kDefaultPageSize = 50;
+constexpr int kMaxPageSize = 1000;
+
+// OK when the job that has this request_id already was started with the same spec.
+absl::Status CheckSameSpec(const v1::JobSpec& asked, const v1::Job& known) {
+  const std::optional<std::string> difference = FirstDifference(asked, known.spec());
+  if (!difference) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      absl::StrCat(*difference, " as in job ", known.id(), ", which was started with the same request_id"));
+}
+
+absl::StatusOr<PageRequest> CheckPage(const v1::ListJobsRequest& request) {
+  std::vector<std::string> violations;
+  for (int i = 0; i < request.states_size(); ++i) {
+    if (request.states(i) == v1::JOB_STATE_UNSPECIFIED || !v1::JobState_IsValid(request.states(i))) {
+      violations.push_back(
+          absl::StrCat("states[", i, "]: got ", static_cast<int>(request.states(i)), ", want a JobState"));
+    }
+  }
+  if (request.page_size() < 0 || request.page_size() > kMaxPageSize) {
+    violations.push_back(absl::StrCat("page_size: got ", request.page_size(), ", want 1 to ", kMaxPageSize));
+  }
+  if (!violations.empty()) return absl::InvalidArgumentError(absl::StrJoin(violations, "\n"));
+  return PageRequest{request.page_size() == 0 ? kDefaultPageSize : request.page_size(), request.page_token()};
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
+  ASSIGN_OR_RETURN(v1::JobSpec effective, CheckStartJob(request));
+  ASSIGN_OR_RETURN(const DatasetVersion dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Backbone> backbone, backbones_->Get(effective.backbone()));
+  const auto phases = MakePhases(ToStrategyOptions(effective), *backbone);
+  if (!phases.ok()) return WithSpecPaths(phases.status());
+
+  v1::JobSpec spec = request.spec();
+  spec.set_dataset_version(dataset.version);
+  effective.set_dataset_version(dataset.version);
+  JobRecord job;
+  job.request_id = request.request_id();
+  job.dataset = dataset.name;
+  job.dataset_version = dataset.version;
+  job.spec_pb = spec.SerializeAsString();
+  job.effective_pb = effective.SerializeAsString();
+  ASSIGN_OR_RETURN(const JobStore::Enqueued enqueued, jobs_->Enqueue(job));
+  ASSIGN_OR_RETURN(v1::Job answer, ToProto(enqueued.job));
+  if (enqueued.existed) RETURN_IF_ERROR(CheckSameSpec(request.spec(), answer));
+  return answer;
+}
+
+absl::StatusOr<v1::Job> JobService::Get(const std::string& id) {
+  ASSIGN_OR_RETURN(const JobRecord record, jobs_->Get(id));
+  return ToProto(record);
+}
+
+absl::StatusOr<v1::ListJobsResponse> JobService::List(const v1::ListJobsRequest& request) {
+  ASSIGN_OR_RETURN(const PageRequest page_request, CheckPage(request));
+  std::vector<JobState> states;
+  for (const int state : request.states()) states.push_back(static_cast<JobState>(state));
+  ASSIGN_OR_RETURN(const Page<JobRecord> page, jobs_->List(states, page_request));
+  v1::ListJobsResponse response;
+  for (const JobRecord& record : page.items) {
+    ASSIGN_OR_RETURN(*response.add_jobs(), ToProto(record));
+  }
+  response.set_next_page_token(page.next_token);
+  return response;
+}
+
+absl::StatusOr<v1::Job> JobService::Cancel(const std::string& id) {
+  ASSIGN_OR_RETURN(const JobRecord record, jobs_->Cancel(id));
+  return ToProto(record);
+}
+
+}  // namespace graft

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "graft/v1/job.pb.h"
+#include "server/models/backbone_directory.h"
+#include "server/store/dataset_store.h"
+#include "server/store/job_store.h"
+
+namespace graft {
+
+// What can be asked about jobs, behind the RPC layer and in front of the store.
+//
+// Threads: safe.
+class JobService {
+ public:
+  JobService(JobStore* jobs, DatasetStore* datasets, BackboneDirectory* backbones)
+      : jobs_(jobs), datasets_(datasets), backbones_(backbones) {}
+
+  //   InvalidArgument     all violations, "field: got X, want Y", one a line
+  //   NotFound            dataset, dataset version or backbone
+  //   AlreadyExists       request_id was used with another spec; names the first field that differs
+  //   ResourceExhausted   the queue is full
+  absl::StatusOr<v1::Job> Start(const v1::StartJobRequest& request);
+  absl::StatusOr<v1::Job> Get(const std::string& id);
+  absl::StatusOr<v1::ListJobsResponse> List(const v1::ListJobsRequest& request);
+  absl::StatusOr<v1::Job> Cancel(const std::string& id);
+
+ private:
+  JobStore* const jobs_;
+  DatasetStore* const datasets_;
+  BackboneDirectory* const backbones_;
+};
+
+}  // namespace graft

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "graft/v1/job.pb.h"
+#include "worker/train/phase.h"
+
+namespace graft {
+
+// The numbers of a spec, as the strategies take them; zero where the spec has none.
+StrategyOptions ToStrategyOptions(const v1::JobSpec& spec);
+
+// `spec` with every default filled in, after checking all of the request that needs no store.
+//   InvalidArgument  every violation, one a line, by proto path: "spec.epochs: got -1, want 1 to 10000"
+absl::StatusOr<v1::JobSpec> CheckStartJob(const v1::StartJobRequest& request);
+
+// The names that worker/train gives its options in messages, as proto paths: "epochs: ..." -> "spec.epochs: ...".
+absl::Status WithSpecPaths(const absl::Status& status);
+
+// The first field, by number, in which the specs differ: "spec.epochs: got 5, want 3"; nullopt when they are equal.
+// An empty dataset_version of `got` equals any.
+std::optional<std::string> FirstDifference(v1::JobSpec got, const v1::JobSpec& want);
+
+}  // namespace graft

@@ -1,0 +1,106 @@
+#include "server/rpc/convert.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/jobs/encode.h"
+#include "worker/base/status.h"
+
+namespace graft {
+
+v1::Dataset ToProto(const DatasetVersion& version) {
+  v1::Dataset dataset;
+  dataset.set_name(version.name);
+  dataset.set_version(version.version);
+  *dataset.mutable_create_time() = ToTimestamp(version.create_time);
+  dataset.set_image_count(version.image_count);
+  dataset.set_bytes(version.bytes);
+  for (const ClassCount& count : version.classes) {
+    v1::ClassCount* const out = dataset.add_classes();
+    out->set_name(count.name);
+    out->set_train_count(count.train);
+    out->set_validation_count(count.validation);
+    out->set_test_count(count.test);
+  }
+  dataset.set_split_by_server(version.split_by_server);
+  return dataset;
+}
+
+v1::UploadDatasetResponse ToProto(const IngestResult& result) {
+  v1::UploadDatasetResponse response;
+  *response.mutable_dataset() = ToProto(result.version);
+  for (const RejectedImage& rejected : result.rejected) {
+    v1::RejectedImage* const out = response.add_rejected();
+    out->set_file_name(rejected.file_name);
+    out->set_reason(rejected.reason);
+  }
+  response.set_rejected_count(result.rejected_count);
+  response.set_duplicate_count(result.duplicate_count);
+  return response;
+}
+
+v1::ImageVerdict ToProto(const DatasetBuilder::Verdict& verdict, int64_t index) {
+  v1::ImageVerdict out;
+  out.set_index(index);
+  out.set_accepted(verdict.accepted);
+  out.set_reason(verdict.reason);
+  out.set_image_digest(verdict.image_digest);
+  out.set_duplicate(verdict.duplicate);
+  return out;
+}
+
+v1::SystemLimits ToProto(const Limits& limits) {
+  v1::SystemLimits out;
+  out.set_max_image_bytes(limits.ingest.image.max_bytes);
+  out.set_max_image_pixels(limits.ingest.image.max_pixels);
+  out.set_max_images_per_request(limits.max_images_per_request);
+  out.set_max_request_bytes(limits.max_request_bytes);
+  out.set_max_chunk_bytes(limits.max_chunk_bytes);
+  out.set_max_dataset_images(limits.ingest.max_images);
+  out.set_max_dataset_bytes(limits.ingest.max_total_bytes);
+  out.set_max_classes(limits.ingest.max_classes);
+  out.set_max_queued_jobs(limits.max_queued_jobs);
+  return out;
+}
+
+absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record) {
+  const std::string name = absl::StrCat(record.model, "/", record.version);
+  v1::ModelVersion out;
+  if (!out.ParseFromString(record.details_pb))
+    return absl::DataLossError(absl::StrCat("model ", name, ": its stored details cannot be read"));
+  if (!record.evaluation_pb.empty() && !out.mutable_evaluation()->ParseFromString(record.evaluation_pb))
+    return absl::DataLossError(absl::StrCat("model ", name, ": its stored evaluation cannot be read"));
+  out.set_version(record.version);
+  *out.mutable_create_time() = ToTimestamp(record.create_time);
+  out.set_job_id(record.job_id);
+  out.set_backbone(record.backbone);
+  out.set_backbone_digest(record.backbone_digest);
+  out.set_split_point(record.split_point);
+  out.set_checkpoint_bytes(record.checkpoint_bytes);
+  out.set_dataset(record.dataset);
+  out.set_dataset_version(record.dataset_version);
+  return out;
+}
+
+absl::StatusOr<v1::Model> ToProto(const ModelRecord& record) {
+  v1::Model model;
+  model.set_name(record.name);
+  for (const ModelVersionRecord& version : record.versions) {
+    ASSIGN_OR_RETURN(*model.add_versions(), ToProto(version));
+  }
+  for (const auto& [alias, version] : record.aliases) (*model.mutable_aliases())[alias] = version;
+  return model;
+}
+
+absl::StatusOr<Split> FromProto(v1::Split split) {
+  switch (split) {
+    case v1::SPLIT_UNSPECIFIED: return Split::kUnspecified;
+    case v1::SPLIT_TRAIN: return Split::kTrain;
+    case v1::SPLIT_VALIDATION: return Split::kValidation;
+    case v1::SPLIT_TEST: return Split::kTest;
+    default: break;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("split: got ", static_cast<int>(split), ", want 0 to 3"));
+}
+
+}  // namespace graft

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "graft/v1/dataset.pb.h"
+#include "graft/v1/model.pb.h"
+#include "graft/v1/system.pb.h"
+#include "server/ingest/dataset_builder.h"
+#include "server/rpc/limits.h"
+#include "server/store/records.h"
+
+namespace graft {
+
+// The store's and the ingest's plain types as API messages, and back. Those of jobs: server/jobs/encode.h.
+
+v1::Dataset ToProto(const DatasetVersion& version);
+v1::UploadDatasetResponse ToProto(const IngestResult& result);
+v1::ImageVerdict ToProto(const DatasetBuilder::Verdict& verdict, int64_t index);
+v1::SystemLimits ToProto(const Limits& limits);
+//   DataLoss  the stored evaluation or details are not what was stored
+absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record);
+absl::StatusOr<v1::Model> ToProto(const ModelRecord& record);
+
+//   InvalidArgument  not one of the enum's values
+absl::StatusOr<Split> FromProto(v1::Split split);
+
+}  // namespace graft

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/store/records.h"
+
+namespace soci {
+class session;
+}  // namespace soci
+
+// The model tables' rows, shared by ModelStore and JobStore::Finish. Inside a transaction; throws what SOCI throws.
+
+namespace graft {
+
+// `tail` continues "SELECT ... FROM model_versions "; its marks are bound to the arguments that are given.
+absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
+                                                                    const std::string& model);
+absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
+                                                                    const std::string& model, int64_t version);
+
+// Makes the next version of `model.model`, which becomes the target of "default". When `model.job_id` has made one
+// already, that one is returned and nothing is written.
+absl::StatusOr<ModelVersionRecord> InsertModelVersion(soci::session& sql, const ModelVersionRecord& model,
+                                                      absl::Time now);
+
+// Points `alias` at an existing version.
+void WriteAlias(soci::session& sql, const std::string& model, const std::string& alias, int64_t version);
+
+}  // namespace graft

@@ -1,0 +1,130 @@
+#include "server/store/schema.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/store/sql.h"
+
+namespace graft {
+namespace {
+
+using Migration = std::vector<const char*>;
+
+// Standard SQL that SQLite and PostgreSQL both take. Opaque bytes are base64 TEXT (SOCI 4.0.3 has no portable binary
+// type), times are microseconds since 1970 with 0 = none, and no column is nullable.
+const Migration kFirst = {
+    "CREATE TABLE dataset_versions ("
+    " id BIGINT NOT NULL PRIMARY KEY,"
+    " name TEXT NOT NULL,"
+    " version TEXT NOT NULL,"
+    " recency BIGINT NOT NULL,"  // the newest of a dataset has the greatest
+    " create_time_us BIGINT NOT NULL,"
+    " image_count BIGINT NOT NULL,"
+    " bytes BIGINT NOT NULL,"
+    " split_by_server INTEGER NOT NULL,"
+    " UNIQUE (name, version))",
+    "CREATE INDEX dataset_versions_by_recency ON dataset_versions (name, recency)",
+    "CREATE TABLE dataset_classes ("
+    " version_id BIGINT NOT NULL REFERENCES dataset_versions (id),"
+    " idx INTEGER NOT NULL,"
+    " name TEXT NOT NULL,"
+    " train BIGINT NOT NULL,"
+    " validation BIGINT NOT NULL,"
+    " test BIGINT NOT NULL,"
+    " PRIMARY KEY (version_id, idx))",
+    "CREATE TABLE dataset_items ("
+    " version_id BIGINT NOT NULL REFERENCES dataset_versions (id),"
+    " idx INTEGER NOT NULL,"
+    " file_name TEXT NOT NULL,"
+    " digest TEXT NOT NULL,"
+    " label INTEGER NOT NULL,"
+    " split INTEGER NOT NULL,"
+    " bytes BIGINT NOT NULL,"
+    " PRIMARY KEY (version_id, idx))",
+
+    "CREATE TABLE jobs ("
+    " id TEXT NOT NULL PRIMARY KEY,"
+    " request_id TEXT NOT NULL,"
+    " dataset TEXT NOT NULL,"
+    " dataset_version TEXT NOT NULL,"
+    " spec_pb TEXT NOT NULL,"
+    " effective_pb TEXT NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " create_time_us BIGINT NOT NULL UNIQUE,"  // the order of the queue
+    " start_time_us BIGINT NOT NULL,"
+    " end_time_us BIGINT NOT NULL,"
+    " attempt INTEGER NOT NULL,"
+    " released INTEGER NOT NULL,"  // attempts that ended by drain
+    " error TEXT NOT NULL,"
+    " last_epoch_pb TEXT NOT NULL,"
+    " evaluation_pb TEXT NOT NULL,"
+    " parameters_pb TEXT NOT NULL,"
+    " model_version TEXT NOT NULL,"
+    " last_seq BIGINT NOT NULL,"
+    " cancel_requested INTEGER NOT NULL,"
+    " lease_owner TEXT NOT NULL,"
+    " lease_expiry_us BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX jobs_by_request ON jobs (request_id) WHERE request_id <> ''",
+    "CREATE INDEX jobs_by_state ON jobs (state, create_time_us)",
+    "CREATE TABLE job_events ("
+    " job_id TEXT NOT NULL REFERENCES jobs (id),"
+    " seq BIGINT NOT NULL,"
+    " time_us BIGINT NOT NULL,"
+    " event_pb TEXT NOT NULL,"
+    " PRIMARY KEY (job_id, seq))",
+
+    // A row stays when its last version goes: a version number is never used twice.
+    "CREATE TABLE models ("
+    " name TEXT NOT NULL PRIMARY KEY,"
+    " last_version BIGINT NOT NULL)",
+    "CREATE TABLE model_versions ("
+    " model TEXT NOT NULL REFERENCES models (name),"
+    " version BIGINT NOT NULL,"
+    " create_time_us BIGINT NOT NULL,"
+    " job_id TEXT NOT NULL UNIQUE,"
+    " backbone TEXT NOT NULL,"
+    " backbone_digest TEXT NOT NULL,"
+    " split_point INTEGER NOT NULL,"
+    " checkpoint_digest TEXT NOT NULL,"
+    " checkpoint_bytes BIGINT NOT NULL,"
+    " dataset TEXT NOT NULL,"
+    " dataset_version TEXT NOT NULL,"
+    " evaluation_pb TEXT NOT NULL,"
+    " details_pb TEXT NOT NULL,"
+    " PRIMARY KEY (model, version))",
+    "CREATE TABLE model_aliases ("
+    " model TEXT NOT NULL,"
+    " alias TEXT NOT NULL,"
+    " version BIGINT NOT NULL,"
+    " PRIMARY KEY (model, alias),"
+    " FOREIGN KEY (model, version) REFERENCES model_versions (model, version))",
+};
+
+// In order; the n-th brings version n-1 to n. A released one is never changed: add another.
+const std::vector<Migration>& Migrations() {
+  static const auto* const migrations = new std::vector<Migration>{kFirst};
+  return *migrations;
+}
+
+}  // namespace
+
+int SchemaVersion() { return static_cast<int>(Migrations().size()); }
+
+absl::Status MigrateSchema(soci::session& sql) {
+  Execute(sql, "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)");
+  const std::vector<int> stored = SelectColumn<int>(sql, "SELECT version FROM schema_version");
+  if (stored.empty()) Execute(sql, "INSERT INTO schema_version (version) VALUES (0)");
+  const int found = stored.empty() ? 0 : stored.front();
+  if (found > SchemaVersion()) {
+    return absl::FailedPreconditionError(absl::StrCat("database: got schema version ", found, ", want at most ",
+                                                      SchemaVersion(), ": a newer program has upgraded it"));
+  }
+  for (int version = found; version < SchemaVersion(); ++version) {
+    for (const char* statement : Migrations()[version]) Execute(sql, statement);
+  }
+  if (found < SchemaVersion()) Execute(sql, "UPDATE schema_version SET version = :v", SchemaVersion());
+  return absl::OkStatus();
+}
+
+}  // namespace graft

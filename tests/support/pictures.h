@@ -1,0 +1,83 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "worker/data/dataset.h"
+
+namespace graft {
+
+// A square BMP file of one colour (R, G, B); `noise` is the largest difference from it, drawn from `seed`.
+inline std::string ColourBmp(const std::array<int, 3>& colour, int side_px, int noise, uint32_t seed) {
+  const uint32_t row_bytes = (static_cast<uint32_t>(side_px) * 3 + 3) / 4 * 4;
+  const uint32_t pixel_bytes = row_bytes * static_cast<uint32_t>(side_px);
+  std::string file = "BM";
+  const auto put = [&file](uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) file.push_back(static_cast<char>(value >> (8 * i)));
+  };
+  put(54 + pixel_bytes, 4);
+  put(0, 4);
+  put(54, 4);  // where the pixels begin
+  put(40, 4);  // BITMAPINFOHEADER
+  put(static_cast<uint32_t>(side_px), 4);
+  put(static_cast<uint32_t>(side_px), 4);
+  put(1, 2);
+  put(24, 2);  // bits of a pixel
+  put(0, 4);
+  put(pixel_bytes, 4);
+  for (int i = 0; i < 4; ++i) put(0, 4);
+  std::mt19937 random(seed);
+  for (int y = 0; y < side_px; ++y) {
+    for (int x = 0; x < side_px; ++x) {
+      for (int channel = 2; channel >= 0; --channel) {  // B, G, R
+        const int offset = noise == 0 ? 0 : static_cast<int>(random() % (2 * noise + 1)) - noise;
+        put(static_cast<uint32_t>(std::clamp(colour[channel] + offset, 0, 255)), 1);
+      }
+    }
+    for (uint32_t x = static_cast<uint32_t>(side_px) * 3; x < row_bytes; ++x) put(0, 1);
+  }
+  return file;
+}
+
+// Reddish, greenish and bluish: classes that any network tells apart.
+inline std::array<int, 3> ClassColour(int label) {
+  std::array<int, 3> colour{60, 60, 60};
+  colour[label % 3] = 200;
+  return colour;
+}
+
+// Noisy 8x8 pictures of `classes` (2 or 3) colours, so many for each class in each split, all different.
+inline Dataset ColourDataset(int classes, int train, int validation, int test = 0) {
+  Dataset data;
+  auto files = std::make_shared<std::map<std::string, std::string>>();
+  uint32_t seed = 1;
+  const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
+    for (int i = 0; i < count; ++i) {
+      for (int label = 0; label < classes; ++label) {
+        const std::string id = absl::StrCat(split, "-", label, "-", i);
+        (*files)[id] = ColourBmp(ClassColour(label), 8, 50, seed++);
+        examples->push_back({id, label});
+      }
+    }
+  };
+  for (int label = 0; label < classes; ++label) data.class_names.push_back(std::array{"red", "green", "blue"}[label]);
+  add("train", train, &data.train);
+  add("validation", validation, &data.validation);
+  add("test", test, &data.test);
+  data.read = [files](const std::string& id) -> absl::StatusOr<std::string> {
+    const auto it = files->find(id);
+    if (it == files->end()) return absl::NotFoundError("no such file");
+    return it->second;
+  };
+  return data;
+}
+
+}  // namespace graft

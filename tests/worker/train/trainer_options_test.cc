@@ -1,0 +1,78 @@
+// What Train() refuses before it computes anything.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/worker/train/trainer_fixture.h"
+
+namespace graft {
+namespace {
+
+void ExpectInvalid(const TrainOptions& options, const Dataset& data, const std::string& message) {
+  RecordingObserver observer;
+  const absl::Status status = TrainOn(options, data, &observer).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr(message));
+  EXPECT_TRUE(observer.progress.empty());
+}
+
+void ExpectInvalidPhase(const std::string& message, const std::function<void(Phase*)>& change) {
+  TrainOptions options = OptionsFor({TunePhase(1)});
+  change(&options.phases[0]);
+  ExpectInvalid(options, ColourDataset(2, 1, 1), message);
+}
+
+TEST(TrainOptionsTest, NoPhases) { ExpectInvalid(OptionsFor({}), ColourDataset(2, 1, 1), "phases: got none"); }
+
+TEST(TrainOptionsTest, SplitPointOutOfRange) {
+  ExpectInvalidPhase("phases[0].split_point: got -1, want 0 to 14", [](Phase* p) { p->split_point = -1; });
+  ExpectInvalidPhase("phases[0].split_point: got 15, want 0 to 14", [](Phase* p) { p->split_point = 15; });
+}
+
+// Two published scripts trained nothing in their fine-tuning stage: a wrong layer index froze the whole network.
+TEST(TrainOptionsTest, UnfreezingOnlyThePoolingIsRefused) {
+  ExpectInvalidPhase("nothing of the backbone would be trained", [](Phase* p) { p->split_point = 13; });
+}
+
+TEST(TrainOptionsTest, FineTuningNeedsALearningRate) {
+  ExpectInvalidPhase("phases[0].backbone_learning_rate: got 0, want > 0",
+                     [](Phase* p) { p->backbone_learning_rate = 0; });
+  ExpectInvalidPhase("phases[0].head_learning_rate: got -1, want > 0", [](Phase* p) { p->head_learning_rate = -1; });
+}
+
+TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
+  ExpectInvalidPhase("phases[0].epochs and batch_size", [](Phase* p) { p->epochs = 0; });
+  ExpectInvalidPhase("phases[0].epochs and batch_size", [](Phase* p) { p->batch_size = 0; });
+}
+
+TEST(TrainOptionsTest, ALaterPhaseMustNotFreezeWhatWasTrained) {
+  ExpectInvalid(OptionsFor({TunePhase(1), HeadPhase(1)}), ColourDataset(2, 1, 1),
+                "phases[1].split_point: got 14, want at most 12");
+}
+
+TEST(TrainOptionsTest, DataNeedsTwoClassesAndBothSplits) {
+  const TrainOptions options = OptionsFor({HeadPhase(1)});
+  Dataset data = ColourDataset(2, 1, 1);
+  data.class_names.pop_back();
+  ExpectInvalid(options, data, "classes: got fewer than two");
+  data = ColourDataset(2, 1, 1);
+  data.train.clear();
+  ExpectInvalid(options, data, "train: got no pictures");
+  data = ColourDataset(2, 1, 1);
+  data.validation.clear();
+  ExpectInvalid(options, data, "validation: got no pictures");
+}
+
+TEST(TrainOptionsTest, LabelsAreIndicesOfClasses) {
+  for (const int label : {-1, 2}) {
+    Dataset data = ColourDataset(2, 1, 1, 1);
+    data.test[0].label = label;
+    ExpectInvalid(OptionsFor({HeadPhase(1)}), data, "label: got " + std::to_string(label));
+  }
+}
+
+}  // namespace
+}  // namespace graft

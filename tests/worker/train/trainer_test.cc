@@ -1,0 +1,207 @@
+#include "worker/train/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <string>
+
+#include "tests/worker/train/trainer_fixture.h"
+#include "worker/model/checkpoint.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+at::Tensor Weight(const TrainResult& result, const std::string& name) {
+  return ParseCheckpoint(result.checkpoint)->weights.at(name);
+}
+
+at::Tensor Pretrained(const std::string& name) { return TinyWeights().tensors.at(name); }
+
+TEST(TrainTest, AFrozenHeadLearnsColours) {
+  const Dataset data = ColourDataset(3, 8, 4);
+  RecordingObserver observer;
+  const auto result = TrainOn(OptionsFor({HeadPhase(8)}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->evaluation.accuracy, 1);
+  EXPECT_EQ(result->evaluation.image_count, 12);
+  EXPECT_FALSE(result->evaluation.on_test);
+  EXPECT_EQ(result->split_point, 14);
+  ASSERT_EQ(observer.epochs.size(), 8u);
+  EXPECT_LT(observer.epochs.back().train_loss, 0.5 * observer.epochs.front().train_loss);
+  EXPECT_EQ(observer.epochs.back().val_accuracy, 1);
+  EXPECT_DOUBLE_EQ(observer.epochs.back().val_loss, result->evaluation.loss);
+}
+
+TEST(TrainTest, FineTuningMovesTheUnfrozenStagesAndLearns) {
+  const Dataset data = ColourDataset(2, 6, 3);
+  RecordingObserver observer;
+  const auto result = TrainOn(OptionsFor({HeadPhase(4), TunePhase(2)}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->evaluation.accuracy, 1);
+  EXPECT_EQ(result->split_point, 12);
+  EXPECT_FALSE(at::equal(Weight(*result, "features.12.0.weight"), Pretrained("features.12.0.weight")));
+  EXPECT_LE(observer.epochs.back().train_loss, observer.epochs[3].train_loss);
+}
+
+TEST(TrainTest, TheObserverLearnsPhasesEpochsAndProgress) {
+  const Dataset data = ColourDataset(2, 3, 2);
+  RecordingObserver observer;
+  ASSERT_TRUE(TrainOn(OptionsFor({HeadPhase(2), TunePhase(1)}), data, &observer).ok());
+  ASSERT_EQ(observer.phases.size(), 2u);
+  const auto backbone = TinyBackbone();
+  EXPECT_THAT(observer.phases[0].trained_stages, ElementsAre());
+  EXPECT_EQ(observer.phases[0].parameters.trainable_backbone, 0);
+  EXPECT_EQ(observer.phases[0].parameters.trainable_head, 577 * 2);
+  EXPECT_EQ(observer.phases[0].parameters.frozen, backbone->parameter_count(0, 14));
+  EXPECT_EQ(observer.phases[1].index, 1);
+  EXPECT_THAT(observer.phases[1].trained_stages, ElementsAre("features.12"));
+  EXPECT_EQ(observer.phases[1].parameters.trainable_backbone, 96 * 576 + 2 * 576);
+  EXPECT_EQ(observer.phases[1].parameters.frozen, backbone->parameter_count(0, 12));
+
+  ASSERT_EQ(observer.epochs.size(), 3u);
+  EXPECT_EQ(observer.states.size(), 3u);
+  EXPECT_EQ(observer.epochs[1].phase, "head");
+  EXPECT_EQ(observer.epochs[1].epoch, 2);
+  EXPECT_EQ(observer.epochs[1].phase_epochs, 2);
+  // Cosine: 6 pictures, batches of 4: the last step of epoch 2 begins at (1 + 4/6) / 2 of the phase.
+  EXPECT_NEAR(observer.epochs[1].learning_rate, 1e-2 * 0.5 * (1 + std::cos(M_PI * (1 + 4.0 / 6) / 2)), 1e-12);
+  EXPECT_EQ(observer.epochs[2].phase, "fine-tune");
+  EXPECT_EQ(observer.epochs[2].eta_seconds, 0) << "nothing is left";
+  ASSERT_FALSE(observer.progress.empty());
+  EXPECT_EQ(observer.progress.front().activity, "features");
+  const auto last = std::find_if(observer.progress.rbegin(), observer.progress.rend(),
+                                 [](const Progress& p) { return p.activity == "features"; });
+  EXPECT_EQ(last->done, last->total);
+  EXPECT_TRUE(observer.warnings.empty());
+}
+
+TEST(TrainTest, TheCheckpointHoldsTheSuffixAndItsOrigin) {
+  const Dataset data = ColourDataset(2, 3, 2);
+  RecordingObserver observer;
+  const auto result = TrainOn(OptionsFor({HeadPhase(1), TunePhase(1)}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const auto checkpoint = ParseCheckpoint(result->checkpoint);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->backbone, "mobilenet_v3_small");
+  EXPECT_EQ(checkpoint->backbone_digest, TinyBackbone()->digest());
+  EXPECT_EQ(checkpoint->split_point, 12);
+  EXPECT_THAT(checkpoint->class_names, ElementsAre("red", "green"));
+  EXPECT_EQ(checkpoint->training_config, R"({"a":1})");
+  EXPECT_EQ(checkpoint->weights.size(), 2u + 5u) << "head, convolution, and four tensors of its batch norm";
+}
+
+TEST(TrainTest, TheTestSplitIsEvaluatedWhenThereIsOne) {
+  const Dataset data = ColourDataset(2, 4, 2, /*test=*/5);
+  RecordingObserver observer;
+  const auto result = TrainOn(OptionsFor({HeadPhase(4)}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->evaluation.on_test);
+  EXPECT_EQ(result->evaluation.image_count, 10);
+}
+
+TEST(TrainTest, ASmallCacheWarnsAndTrainsTheSame) {
+  const Dataset data = ColourDataset(2, 3, 2);
+  TrainOptions options = OptionsFor({HeadPhase(2)});
+  RecordingObserver whole, part;
+  const auto want = TrainOn(options, data, &whole);
+  options.activation_cache_bytes = 4 * 576 * 4;
+  const auto got = TrainOn(options, data, &part);
+  ASSERT_TRUE(want.ok() && got.ok());
+  EXPECT_TRUE(whole.warnings.empty());
+  ASSERT_EQ(part.warnings.size(), 1u);
+  EXPECT_THAT(part.warnings[0], HasSubstr("2 of 6 training pictures"));
+  EXPECT_TRUE(at::allclose(Weight(*got, "head.weight"), Weight(*want, "head.weight"), 1e-4, 1e-5));
+}
+
+TEST(TrainTest, OneAndTwoThreadsDifferByRoundingOnly) {
+  const Dataset data = ColourDataset(2, 5, 2);
+  RecordingObserver observer;
+  const auto one = TrainOn(OptionsFor({HeadPhase(1), TunePhase(2)}), data, &observer, 1);
+  const auto two = TrainOn(OptionsFor({HeadPhase(1), TunePhase(2)}), data, &observer, 2);
+  ASSERT_TRUE(one.ok() && two.ok());
+  const auto want = ParseCheckpoint(one->checkpoint), got = ParseCheckpoint(two->checkpoint);
+  for (const auto& [name, tensor] : want->weights) {
+    EXPECT_LT((got->weights.at(name) - tensor).abs().max().item<double>(), 1e-5) << name;
+  }
+}
+
+// Frozen batch norms and, by default, unfrozen ones keep the pretrained statistics (pytorch issue 66073).
+TEST(TrainTest, EvalPolicyChangesNoStatistics) {
+  const Dataset data = ColourDataset(2, 4, 2);
+  RecordingObserver observer;
+  const auto result = TrainOn(OptionsFor({TunePhase(2)}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (const char* name : {"features.12.1.running_mean", "features.12.1.running_var"}) {
+    EXPECT_TRUE(at::equal(Weight(*result, name), Pretrained(name))) << name;
+  }
+  EXPECT_FALSE(at::equal(Weight(*result, "features.12.1.weight"), Pretrained("features.12.1.weight")))
+      << "it was trained";
+}
+
+TEST(TrainTest, TrainUnfrozenPolicyChangesStatisticsOfUnfrozenStagesOnly) {
+  const Dataset data = ColourDataset(2, 4, 2);
+  Phase phase = TunePhase(2);
+  phase.batch_norm = BatchNormPolicy::kTrainUnfrozen;
+  RecordingObserver observer;
+  const at::Tensor input = GoldenInputs(PreprocessSpec());
+  const at::Tensor prefix = TinyBackbone()->Forward(input, 0, 12);
+  const auto result = TrainOn(OptionsFor({phase}), data, &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  for (const char* name : {"features.12.1.running_mean", "features.12.1.running_var"}) {
+    EXPECT_FALSE(at::equal(Weight(*result, name), Pretrained(name))) << name;
+  }
+  EXPECT_TRUE(at::equal(TinyBackbone()->Forward(input, 0, 12), prefix)) << "the backbone itself never changes";
+}
+
+TEST(TrainTest, CancelWithinAnEpochIsCancelled) {
+  const Dataset plain = ColourDataset(2, 6, 2);
+  Dataset data = plain;
+  CancelToken cancel;
+  std::atomic<int> reads{0};
+  data.read = [&](const std::string& id) {
+    if (++reads == 8) cancel.Stop(StopReason::kCancelled);  // the second batch of four
+    return plain.read(id);
+  };
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.activation_cache_bytes = 0;  // so that each batch reads its pictures
+  RecordingObserver observer;
+  EXPECT_EQ(TrainOn(options, data, &observer, 2, cancel).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(observer.epochs.empty());
+  EXPECT_LT(reads, 12) << "it stopped before the epoch's end";
+}
+
+TEST(TrainTest, AnObserversErrorEndsTheTrainingWithIt) {
+  RecordingObserver observer;
+  observer.on_epoch = [] { return absl::UnavailableError("nobody listens"); };
+  EXPECT_EQ(TrainOn(OptionsFor({HeadPhase(3)}), ColourDataset(2, 3, 2), &observer).status(),
+            absl::UnavailableError("nobody listens"));
+  EXPECT_EQ(observer.epochs.size(), 1u);
+}
+
+TEST(TrainTest, APictureThatIsGoneIsDataLoss) {
+  Dataset data = ColourDataset(2, 3, 2);
+  data.validation[1].id = "gone";
+  RecordingObserver observer;
+  const absl::Status status = TrainOn(OptionsFor({HeadPhase(1)}), data, &observer).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("picture gone"));
+}
+
+TEST(TrainTest, ALossThatExplodesIsInvalidArgument) {
+  Phase phase = HeadPhase(50);
+  phase.head_learning_rate = 1e38;  // the second step overflows float32
+  RecordingObserver observer;
+  const absl::Status status = TrainOn(OptionsFor({phase}), ColourDataset(2, 4, 2), &observer).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("learning_rate"));
+}
+
+}  // namespace
+}  // namespace graft

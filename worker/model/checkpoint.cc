@@ -1,0 +1,87 @@
+#include "worker/model/checkpoint.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "worker/backbone/safetensors.h"
+#include "worker/base/status.h"
+
+namespace graft {
+namespace {
+
+constexpr int kFormat = 1;
+constexpr char kWeights[] = "weights.";
+constexpr char kGolden[] = "golden.logits";
+
+absl::Status Bad(absl::string_view what) { return absl::DataLossError(absl::StrCat("checkpoint: ", what)); }
+
+absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
+  if (json.at("format").get<int>() != kFormat) return Bad("written by another version of graft");
+  out->backbone = json.at("backbone").get<std::string>();
+  out->backbone_digest = json.at("backbone_digest").get<std::string>();
+  out->split_point = json.at("split_point").get<int>();
+  out->class_names = json.at("classes").get<std::vector<std::string>>();
+  const auto& pre = json.at("preprocessing");
+  out->preprocessing.resize_px = pre.at("resize_px").get<int>();
+  out->preprocessing.crop_px = pre.at("crop_px").get<int>();
+  out->preprocessing.mean = pre.at("mean").get<std::array<float, 3>>();
+  out->preprocessing.std = pre.at("std").get<std::array<float, 3>>();
+  out->temperature = json.at("temperature").get<double>();
+  out->training_config = json.at("training").dump();
+  if (!std::isfinite(out->temperature) || out->temperature <= 0) return Bad("temperature is not positive");
+  if (out->class_names.size() < 2) return Bad("fewer than two classes");
+  const absl::Status preprocessing = out->preprocessing.Validate();
+  return preprocessing.ok() ? preprocessing : Bad(preprocessing.message());
+}
+
+}  // namespace
+
+std::string SerializeCheckpoint(const Checkpoint& c) {
+  SafeTensors file;
+  for (const auto& [name, tensor] : c.weights) file.tensors.emplace(kWeights + name, tensor);
+  file.tensors.emplace(kGolden, c.golden_logits);
+  const nlohmann::json json = {
+      {"format", kFormat},
+      {"backbone", c.backbone},
+      {"backbone_digest", c.backbone_digest},
+      {"split_point", c.split_point},
+      {"classes", c.class_names},
+      {"preprocessing",
+       {{"resize_px", c.preprocessing.resize_px},
+        {"crop_px", c.preprocessing.crop_px},
+        {"mean", c.preprocessing.mean},
+        {"std", c.preprocessing.std}}},
+      {"temperature", c.temperature},
+      {"training", nlohmann::json::parse(c.training_config.empty() ? "{}" : c.training_config)}};
+  file.metadata["graft"] = json.dump();
+  return SerializeSafeTensors(file);
+}
+
+absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes) {
+  ASSIGN_OR_RETURN(SafeTensors file, ParseSafeTensors(bytes));
+  Checkpoint checkpoint;
+  try {  // the JSON library's adapter: a missing key or another type throws
+    RETURN_IF_ERROR(ParseHeader(nlohmann::json::parse(file.metadata["graft"]), &checkpoint));
+  } catch (const nlohmann::json::exception& error) {
+    return Bad("its metadata lacks what graft writes");
+  }
+  for (auto& [name, tensor] : file.tensors) {
+    if (absl::StartsWith(name, kWeights)) checkpoint.weights.emplace(name.substr(sizeof(kWeights) - 1), tensor);
+  }
+  const auto golden = file.tensors.find(kGolden);
+  if (golden == file.tensors.end()) return Bad("no golden logits");
+  checkpoint.golden_logits = golden->second;
+  return checkpoint;
+}
+
+at::Tensor GoldenInputs(const PreprocessSpec& preprocessing) {
+  const int64_t side = preprocessing.crop_px;
+  const at::Tensor t = at::arange(2 * 3 * side * side, at::kFloat);
+  return at::sin(t * 0.0137f + 0.5f).view({2, 3, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+}  // namespace graft

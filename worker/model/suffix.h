@@ -1,0 +1,59 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/status.h"
+#include "worker/backbone/backbone.h"
+
+namespace graft {
+
+// The trained part of a model: the backbone's stages from a split point on, and a linear head.
+//
+// Threads: one at a time, but Forward() in eval mode, without gradients, is safe from several.
+class Suffix {
+ public:
+  // Stages copied from the backbone; the head's weights uniform in +-1/sqrt(width) from `seed` (torch.nn.Linear's rule).
+  Suffix(const Backbone& backbone, int split_point, int64_t num_classes, uint64_t seed);
+  ~Suffix();
+
+  // Activations [n, ...] of stage split_point - 1, on any device, to logits, float32 [n, classes] on the backbone's.
+  at::Tensor Forward(const at::Tensor& activations);
+
+  // A second suffix over the same weight memory with gradients of its own, for another thread.
+  std::unique_ptr<Suffix> Replicate() const;
+
+  // Train mode of the batch norms, all else does not differ.
+  void SetBatchNormTraining(bool training);
+  // Folded, channels-last, without gradients: for good.
+  void PrepareToPredict();
+
+  struct Parameter {
+    std::string name;
+    at::Tensor value;
+    bool in_head = false;
+    bool decays = false;  // weight decay applies: matrices and convolutions, not norms and biases
+  };
+  std::vector<Parameter> Parameters() const;
+  int64_t num_classes() const { return num_classes_; }
+
+  // All weights and running statistics by name ("features.9.block.0.0.weight", "head.weight").
+  std::map<std::string, at::Tensor> State() const;
+  // Copies what is in `state`; names this suffix has not are ignored. Returns how many of its own names were absent.
+  //   DataLoss  a misshapen tensor
+  absl::StatusOr<int> LoadState(const std::map<std::string, at::Tensor>& state);
+
+ private:
+  struct Parts;
+  Suffix(const Backbone* backbone, int split_point, int64_t num_classes);
+  const Backbone* const backbone_;
+  const int split_point_;
+  const int64_t num_classes_;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace graft

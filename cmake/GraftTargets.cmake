@@ -3,8 +3,6 @@
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-  # A precompiled header's time stamp must not defeat the cache.
-  set(ENV{CCACHE_SLOPPINESS} pch_defines,time_macros)
 endif()
 
 add_library(graft_options INTERFACE)
@@ -36,15 +34,24 @@ function(graft_use_torch NAME)
   target_precompile_headers(${NAME} REUSE_FROM graft_torch_pch)
 endfunction()
 
-# graft_test(NAME x SOURCES x.cc LIBS ... LABEL unit|integration|slow [tsan] [TIMEOUT s]): one GoogleTest program, one
-# ctest entry for each of its tests. With label tsan, preset tsan builds and runs it too.
+# graft_test(NAME x SOURCES x.cc LIBS ... LABEL unit|integration|slow [tsan] [TIMEOUT s] [WHOLE]): one GoogleTest
+# program, one ctest entry for each of its tests. With label tsan, preset tsan builds and runs it too. WHOLE: one ctest
+# entry for the program, where starting it costs more than its tests (loading LibTorch takes 0.5 s).
 function(graft_test)
-  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SOURCES;LIBS;LABEL" ${ARGN})
+  cmake_parse_arguments(ARG "WHOLE" "NAME;TIMEOUT" "SOURCES;LIBS;LABEL" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  if("tsan" IN_LIST ARG_LABEL)
+    set_property(GLOBAL APPEND PROPERTY GRAFT_TSAN_TESTS ${ARG_NAME})
+  endif()
+  if(ARG_WHOLE)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
+    return()
+  endif()
   gtest_discover_tests(${ARG_NAME} DISCOVERY_TIMEOUT 60 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
     PROPERTIES TIMEOUT ${ARG_TIMEOUT})
   # gtest_discover_tests() cannot carry a list in a property: ctest sets it when it reads the list of tests.
@@ -54,9 +61,6 @@ function(graft_test)
     "  set_tests_properties(\${${ARG_NAME}_TESTS} PROPERTIES LABELS \"${ARG_LABEL}\")\n"
     "endif()\n")
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${labels_file})
-  if("tsan" IN_LIST ARG_LABEL)
-    set_property(GLOBAL APPEND PROPERTY GRAFT_TSAN_TESTS ${ARG_NAME})
-  endif()
 endfunction()
 
 # Programs use jemalloc: with glibc's allocator every large activation is a page fault storm. A sanitizer brings an

@@ -1,14 +1,18 @@
 #include <CLI/CLI.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/commands/commands.h"
@@ -21,6 +25,8 @@ namespace {
 // Of one request: half of gRPC's and the server's usual limits stays free for the largest single picture.
 constexpr size_t kBatchImages = 16;
 constexpr size_t kBatchBytes = 16 << 20;
+// The largest encoded picture that a server takes (docs/api.md, Limits).
+constexpr size_t kPictureBytes = 32 << 20;
 
 struct ClassifyArgs {
   std::string model;
@@ -29,11 +35,22 @@ struct ClassifyArgs {
 };
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::error_code error;
+  const uintmax_t file_bytes = std::filesystem::file_size(path, error);
+  if (!error && file_bytes > kPictureBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": got ", file_bytes, " bytes, want at most ", kPictureBytes, " (32 MiB)"));
+  }
   std::ifstream in(path, std::ios::binary);
   std::ostringstream bytes;
   if (in && in.peek() != std::ifstream::traits_type::eof()) bytes << in.rdbuf();
   if (!in || bytes.str().empty()) return absl::NotFoundError(absl::StrCat(path, ": cannot be read, or is empty"));
   return bytes.str();
+}
+
+// Whether a request failed for one of its pictures, not for its model, say.
+bool IsPictureRefused(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) && absl::StartsWith(status.message(), "images[");
 }
 
 // Collects files into requests and writes the answers in order.
@@ -46,6 +63,17 @@ class Classification {
         table_({{"FILE", false}, {"LABEL", false}, {"PROBABILITY", true}, {"MODEL", false}}) {}
 
   absl::Status Run() {
+    const absl::Status status = ClassifyAll();
+    if (!console_.json) console_.Print(table_);  // also what was answered before a failure
+    RETURN_IF_ERROR(status);
+    if (refused_ == 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(refused_, " of ", args_.files.size(), " files were not classified"));
+  }
+
+ private:
+  using File = std::pair<std::string, std::string>;  // name, bytes
+
+  absl::Status ClassifyAll() {
     for (const std::string& file : args_.files) {
       absl::StatusOr<std::string> bytes = ReadFile(file);
       if (!bytes.ok()) {
@@ -56,21 +84,15 @@ class Classification {
       batch_bytes_ += bytes->size();
       batch_.emplace_back(file, *std::move(bytes));
     }
-    RETURN_IF_ERROR(Flush());
-    if (!console_.json) console_.Print(table_);
-    if (refused_ == 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(refused_, " of ", args_.files.size(), " files were not classified"));
+    return Flush();
   }
-
- private:
-  using File = std::pair<std::string, std::string>;  // name, bytes
 
   absl::Status Flush() {
     const std::vector<File> batch = std::exchange(batch_, {});
     batch_bytes_ = 0;
     if (batch.empty()) return absl::OkStatus();
     const absl::Status status = Send(batch);
-    if (batch.size() == 1 || !absl::IsInvalidArgument(status)) return RefuseOne(batch, status);
+    if (batch.size() == 1 || !IsPictureRefused(status)) return RefuseOne(batch, status);
     // One bad picture fails its whole request: ask for each alone, so that only the bad ones stay without an answer.
     for (const File& file : batch) RETURN_IF_ERROR(RefuseOne({file}, Send({file})));
     return absl::OkStatus();
@@ -78,7 +100,7 @@ class Classification {
 
   // A picture that is refused by itself is reported, and the others go on.
   absl::Status RefuseOne(const std::vector<File>& batch, const absl::Status& status) {
-    if (!absl::IsInvalidArgument(status)) return status;
+    if (!IsPictureRefused(status)) return status;
     Refuse(absl::StrCat(batch[0].first, ": ", std::string(status.message())));
     return absl::OkStatus();
   }

@@ -6,6 +6,7 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 SILENCE_SECONDS = 5  # to connect, and between two pieces; an offline machine is told so quickly
 NPM_SECONDS = 300
@@ -39,7 +40,8 @@ def http(url, path, max_bytes):
                 f.write(chunk)
     except urllib.error.HTTPError as e:
         raise DownloadError(f"{url}: the server answered {e.code} {e.reason}") from None
-    except (OSError, ValueError) as e:  # ValueError: a malformed address
+    # HTTPException: an answer that breaks off or is no HTTP; ValueError: a malformed address
+    except (OSError, HTTPException, ValueError) as e:
         raise DownloadError(f"{url}: {getattr(e, 'reason', None) or e}") from None
     if announced is not None and announced.isdigit() and got != int(announced):
         raise DownloadError(f"{url}: got {got} bytes, want the {announced} that the server announced")

@@ -28,10 +28,11 @@ class Tensor:
 
 def element_count(shape, name):
     """The product of `shape`, checked: a few non-negative integers whose product a file of ours can hold."""
+    # The messages do not show what was got: a few nested tuples that share their parts print as gigabytes.
     if not isinstance(shape, (list, tuple)) or len(shape) > MAX_DIMENSIONS:
-        raise WeightsError(f"{name}: shape: got {str(shape)[:80]}, want at most {MAX_DIMENSIONS} dimensions")
+        raise WeightsError(f"{name}: shape: want a list of at most {MAX_DIMENSIONS} dimensions")
     if any(type(d) is not int or not 0 <= d <= MAX_FILE_BYTES for d in shape):
-        raise WeightsError(f"{name}: shape: got {str(shape)[:80]}, want non-negative integers")
+        raise WeightsError(f"{name}: shape: want non-negative integers, at most {MAX_FILE_BYTES}")
     count = math.prod(shape)
     if count > MAX_FILE_BYTES:
         raise WeightsError(f"{name}: shape: got {count} elements, want at most {MAX_FILE_BYTES}")

@@ -43,6 +43,22 @@ class _StorageType(str):
     __slots__ = ()
 
 
+def _check_key(key):
+    """Refuses a key that is not a string or an integer: nested tuples that share their parts take for ever to hash."""
+    if type(key) not in (str, int):
+        raise WeightsError(f"pickle: dict key: got a {type(key).__name__}, want a string or an integer")
+
+
+def _ordered_dict(pairs=()):
+    if not isinstance(pairs, (list, tuple)):
+        raise WeightsError("pickle: OrderedDict: want a list of pairs")
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise WeightsError("pickle: OrderedDict: want a list of pairs")
+        _check_key(pair[0])
+    return collections.OrderedDict(pairs)
+
+
 def _rebuild_tensor_v2(storage, offset, shape, strides, *_):
     if not isinstance(storage, _Storage):
         raise WeightsError("pickle: _rebuild_tensor_v2: want a storage")
@@ -53,11 +69,14 @@ def _rebuild_parameter(view, *_):
     return view
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the names below and nothing else, so the worst that a file can do is to be refused."""
+class _Unpickler(pickle._Unpickler):
+    """Knows the names below and nothing else, so the worst that a file can do is to be refused.
+
+    Python's own unpickler, not the one in C: only there can a dict's keys be looked at before they are hashed.
+    """
 
     _NAMES = {
-        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("collections", "OrderedDict"): _ordered_dict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
         ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
         **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
@@ -68,6 +87,23 @@ class _Unpickler(pickle.Unpickler):
         if found is None:
             raise WeightsError(f"pickle: refused {module[:80]}.{name[:80]}: want a plain state dict of tensors")
         return found
+
+    def _set_item(self):
+        _check_key(self.stack[-2])
+        self.load_setitem()
+
+    def _set_items(self):
+        for key in self.stack[::2]:  # what came after the mark
+            _check_key(key)
+        self.load_setitems()
+
+    def _make_dict(self):
+        for key in self.stack[::2]:
+            _check_key(key)
+        self.load_dict()
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items,
+                pickle.DICT[0]: _make_dict}
 
     def persistent_load(self, pid):
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[1], _StorageType):
@@ -161,7 +197,8 @@ def _parse_legacy(data):
         raise WeightsError(f"torch.save: want protocol {LEGACY_PROTOCOL}, little-endian")
     views = _state_dict(root)
     dtypes = {v.storage.key: v.storage.dtype for v in views.values()}
-    if not isinstance(keys, list) or len(keys) > MAX_TENSORS or any(k not in dtypes for k in map(str, keys)):
+    if not isinstance(keys, list) or len(keys) > MAX_TENSORS or any(
+            type(k) not in (str, int) or str(k) not in dtypes for k in keys):
         raise WeightsError("torch.save: want a list of the storages' keys")
     storages = {}
     for key in map(str, keys):
@@ -211,7 +248,9 @@ def _tensor(name, view, storage):
             type(s) is not int or not 0 <= s <= MAX_FILE_BYTES for s in strides):
         raise WeightsError(f"{name}: strides: want one non-negative integer for each dimension")
     last = sum((d - 1) * s for d, s in zip(shape, strides)) if count else -1
-    if type(view.offset) is not int or view.offset < 0 or view.offset + last >= view.storage.elements + (count == 0):
+    if type(view.offset) is not int:
+        raise WeightsError(f"{name}: offset: want an integer")
+    if view.offset < 0 or view.offset + last >= view.storage.elements + (count == 0):
         raise WeightsError(f"{name}: offset: got {view.offset} for shape {tuple(shape)} and strides {strides}, "
                            f"want the tensor within its storage of {view.storage.elements} elements")
     if count > view.storage.elements:

@@ -60,6 +60,10 @@ absl::Status CheckClasses(const std::vector<ClassCount>& classes) {
     if (count.train == 0)
       return absl::InvalidArgumentError(
           absl::StrCat("dataset: class \"", count.name, "\": got 0 training pictures, want at least 1"));
+  // Given none, the server takes them from every class that can spare one.
+  if (std::all_of(classes.begin(), classes.end(), [](const ClassCount& count) { return count.validation == 0; }))
+    return absl::InvalidArgumentError(
+        "validation: got no pictures, want at least one: give a class two pictures or more");
   return absl::OkStatus();
 }
 

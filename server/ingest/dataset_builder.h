@@ -86,7 +86,8 @@ class DatasetBuilder {
 
   // Takes validation pictures from training when no picture is named one (all pictures without a split are training
   // pictures otherwise), computes the content digest and commits.
-  //   InvalidArgument  fewer than two classes with pictures, or a class without training pictures (named)
+  //   InvalidArgument  fewer than two classes with pictures, a class without training pictures (named), or no
+  //                    validation picture, because no class has two
   //   and what the dataset store returned
   absl::StatusOr<IngestResult> Commit();
 

@@ -131,6 +131,11 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record) {
   return job;
 }
 
+void DropDetails(v1::Evaluation* evaluation) {
+  evaluation->clear_classes();
+  evaluation->clear_confusion();
+}
+
 std::string EncodeEvent(const v1::EpochMetrics& epoch) {
   v1::JobEvent event;
   *event.mutable_epoch() = epoch;

@@ -24,6 +24,9 @@ v1::StepProgress ToProto(const Progress& progress);
 //   DataLoss  stored bytes that are no message
 absl::StatusOr<v1::Job> ToProto(const JobRecord& record);
 
+// Leaves what a list shows: the per-class numbers and the confusion matrix grow with the classes, the latter squared.
+void DropDetails(v1::Evaluation* evaluation);
+
 // Event payloads: a JobEvent without seq and time, which the store gives.
 std::string EncodeEvent(const v1::EpochMetrics& epoch);
 std::string EncodeEvent(const v1::Evaluation& evaluation);

@@ -1,5 +1,7 @@
 #include "server/jobs/job_service.h"
 
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -17,10 +19,11 @@ namespace {
 constexpr int kDefaultPageSize = 50;
 constexpr int kMaxPageSize = 1000;
 
-// OK when the job that has this request_id already was started with the same spec.
-absl::Status CheckSameSpec(const v1::JobSpec& asked, const v1::Job& known) {
+// The job that has this request_id already, when it was started with the same spec.
+absl::StatusOr<v1::Job> KnownJob(const v1::JobSpec& asked, const JobRecord& record) {
+  ASSIGN_OR_RETURN(v1::Job known, ToProto(record));
   const std::optional<std::string> difference = FirstDifference(asked, known.spec());
-  if (!difference) return absl::OkStatus();
+  if (!difference) return known;
   return absl::AlreadyExistsError(
       absl::StrCat(*difference, " as in job ", known.id(), ", which was started with the same request_id"));
 }
@@ -44,6 +47,9 @@ absl::StatusOr<PageRequest> CheckPage(const v1::ListJobsRequest& request) {
 
 absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
   ASSIGN_OR_RETURN(v1::JobSpec effective, CheckStartJob(request));
+  // Before the dataset and the backbone: a repeated start finds its job even when they are gone.
+  ASSIGN_OR_RETURN(const std::optional<JobRecord> known, jobs_->FindRequest(request.request_id()));
+  if (known) return KnownJob(request.spec(), *known);
   ASSIGN_OR_RETURN(const DatasetVersion dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
   ASSIGN_OR_RETURN(const std::shared_ptr<const Backbone> backbone, backbones_->Get(effective.backbone()));
   const auto phases = MakePhases(ToStrategyOptions(effective), *backbone);
@@ -59,9 +65,8 @@ absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
   job.spec_pb = spec.SerializeAsString();
   job.effective_pb = effective.SerializeAsString();
   ASSIGN_OR_RETURN(const JobStore::Enqueued enqueued, jobs_->Enqueue(job));
-  ASSIGN_OR_RETURN(v1::Job answer, ToProto(enqueued.job));
-  if (enqueued.existed) RETURN_IF_ERROR(CheckSameSpec(request.spec(), answer));
-  return answer;
+  if (enqueued.existed) return KnownJob(request.spec(), enqueued.job);  // by another start at the same time
+  return ToProto(enqueued.job);
 }
 
 absl::StatusOr<v1::Job> JobService::Get(const std::string& id) {
@@ -76,7 +81,9 @@ absl::StatusOr<v1::ListJobsResponse> JobService::List(const v1::ListJobsRequest&
   ASSIGN_OR_RETURN(const Page<JobRecord> page, jobs_->List(states, page_request));
   v1::ListJobsResponse response;
   for (const JobRecord& record : page.items) {
-    ASSIGN_OR_RETURN(*response.add_jobs(), ToProto(record));
+    v1::Job* const job = response.add_jobs();
+    ASSIGN_OR_RETURN(*job, ToProto(record));
+    if (job->has_evaluation()) DropDetails(job->mutable_evaluation());
   }
   response.set_next_page_token(page.next_token);
   return response;

@@ -1,11 +1,15 @@
 #include "server/rpc/import_images.h"
 
+#include <grpcpp/alarm.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/call_reactor.h"
 #include "server/rpc/convert.h"
@@ -21,12 +25,13 @@ class ImportImages : public CallReactor<grpc::ServerBidiReactor<v1::ImportImages
     if (slot_ == nullptr) {
       End(absl::ResourceExhaustedError("too many imports at once: retry later"));
     } else {
-      StartRead(&request_);
+      Read();
     }
   }
 
   // A read that failed without a cancellation is the half-close.
   void OnReadDone(bool ok) override {
+    idle_.reset();  // cancels it, when it has not rung
     if (!ok && context_->IsCancelled()) return End(StopStatus(*context_));
     RunOn(ingest_->executor, [this, ok] {
       const absl::Status status = builder_ == nullptr ? Begin(ok) : ok ? AddImage() : Commit();
@@ -43,19 +48,32 @@ class ImportImages : public CallReactor<grpc::ServerBidiReactor<v1::ImportImages
       slot_.reset();
       End(absl::OkStatus());
     } else {
-      StartRead(&request_);
+      Read();
     }
     Release();
   }
 
  private:
+  // Reads the next message; a caller that sends none for `idle_timeout` loses the call and its slot.
+  void Read() {
+    Hold();  // given back by the alarm, which calls back when it rings and when it is cancelled
+    idle_ = std::make_unique<grpc::Alarm>();
+    idle_->Set(absl::ToChronoTime(absl::Now() + ingest_->idle_timeout), [this](bool rang) {
+      if (rang)
+        End(absl::DeadlineExceededError(absl::StrCat(
+            "image: got none for ", absl::FormatDuration(ingest_->idle_timeout), ", want the next or the end")));
+      Release();
+    });
+    StartRead(&request_);
+  }
+
   absl::Status Begin(bool ok) {
     if (!ok || !request_.has_header())
       return absl::InvalidArgumentError("header: got none, want a header as first message");
     ASSIGN_OR_RETURN(builder_, NewBuilder(request_.header().dataset(), *ingest_));
     if (!request_.header().base_version().empty())
       RETURN_IF_ERROR(builder_->StartFrom(request_.header().base_version()));
-    StartRead(&request_);
+    Read();
     return absl::OkStatus();
   }
 
@@ -92,6 +110,7 @@ class ImportImages : public CallReactor<grpc::ServerBidiReactor<v1::ImportImages
   v1::ImportImagesResponse response_;
   std::unique_ptr<DatasetBuilder> builder_;
   int64_t index_ = 0;
+  std::unique_ptr<grpc::Alarm> idle_;  // of the read under way
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ struct IngestContext {
   Slots* uploads;
   Slots* imports;
   Limits limits;
-  absl::Duration idle_timeout;  // an upload that sends nothing for so long ends
+  absl::Duration idle_timeout;  // an upload or import that sends nothing for so long ends
 };
 
 // A builder of what `header` asks for.   InvalidArgument: as DatasetBuilder::Create

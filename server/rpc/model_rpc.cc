@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/ingest/names.h"
+#include "server/jobs/encode.h"
 #include "server/models/backbone_directory.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/unary.h"
@@ -50,7 +51,10 @@ grpc::ServerUnaryReactor* ModelRpc::ListModels(grpc::CallbackServerContext* cont
     ASSIGN_OR_RETURN(const Page<ModelRecord> models, models_->List(page));
     v1::ListModelsResponse answer;
     for (const ModelRecord& model : models.items) {
-      ASSIGN_OR_RETURN(*answer.add_models(), ToProto(model));
+      v1::Model* const listed = answer.add_models();
+      ASSIGN_OR_RETURN(*listed, ToProto(model));
+      for (v1::ModelVersion& version : *listed->mutable_versions())
+        if (version.has_evaluation()) DropDetails(version.mutable_evaluation());
     }
     answer.set_next_page_token(models.next_token);
     return answer;

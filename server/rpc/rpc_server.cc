@@ -30,6 +30,8 @@
 namespace graft {
 namespace {
 
+constexpr int kWaitingClassifyCalls = 128;    // with their pictures, up to max_request_bytes each
+constexpr int kMaxCallsPerConnection = 1'000;
 constexpr int kImportStepThreads = 2;  // beyond those that uploads keep
 
 v1::ServerInfo Info(const RpcServer::Options& options) {
@@ -53,6 +55,7 @@ struct RpcServer::Parts {
       : uploads(options.limits.max_concurrent_uploads),
         imports(options.limits.max_concurrent_imports),
         executor(options.executor),
+        classify_executor({options.executor.threads, kWaitingClassifyCalls}),
         ingest_executor({options.limits.max_concurrent_uploads + kImportStepThreads,
                          options.limits.max_concurrent_uploads + options.limits.max_concurrent_imports}),
         datasets({to.blobs, to.datasets, &ingest_executor, &uploads, &imports, options.limits,
@@ -60,11 +63,13 @@ struct RpcServer::Parts {
                  &executor),
         jobs(to.jobs, to.events, &executor),
         models(to.models, to.backbones, &executor),
-        inference({to.classifier, to.metrics, &executor, options.limits}),
+        inference({to.classifier, to.metrics, &classify_executor, options.limits}),
         system(Info(options)) {}
 
   Slots uploads, imports;
-  Executor executor, ingest_executor;
+  Executor executor;
+  Executor classify_executor;  // its own: loading a model must not hold up the other calls
+  Executor ingest_executor;
   DatasetRpc datasets;
   JobRpc jobs;
   ModelRpc models;
@@ -81,6 +86,7 @@ void Configure(const RpcServer::Options& options, Metrics* metrics, grpc::Server
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.limits.max_request_bytes));
   // Two servers on one port would share its connections without a word.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxCallsPerConnection);
   // Clients may ping an idle connection, every 10 s at most; we find dead ones within 80 s: they free their slots.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

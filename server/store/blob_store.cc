@@ -106,7 +106,8 @@ class DirectoryBlobStore : public BlobStore {
     ASSIGN_OR_RETURN(const std::string path, PathOf(result.digest));
     std::error_code error;
     const uintmax_t stored_bytes = fs::file_size(path, error);
-    if (!error && stored_bytes == bytes.size()) {
+    // Read as well: another copy of the bytes is the only chance to mend a damaged blob.
+    if (!error && stored_bytes == bytes.size() && Get(result.digest).ok()) {
       result.existed = true;
       return result;
     }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -57,6 +58,14 @@ std::string InStates(const std::vector<JobState>& states) {
                       }), ")");
 }
 
+// An empty request_id is nobody's.
+absl::StatusOr<std::optional<JobRecord>> SelectRequest(soci::session& sql, const std::string& request_id) {
+  if (request_id.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(std::vector<StoredJob> known, SelectJobs(sql, "WHERE request_id = :id", request_id));
+  if (known.empty()) return std::nullopt;
+  return std::move(known.front().record);
+}
+
 }  // namespace
 
 JobStore::JobStore(Database* db, Clock* clock, Options options, EncodeState encode_state)
@@ -65,12 +74,10 @@ JobStore::JobStore(Database* db, Clock* clock, Options options, EncodeState enco
 absl::StatusOr<JobStore::Enqueued> JobStore::Enqueue(const JobRecord& job) {
   Enqueued result;
   RETURN_IF_ERROR(db_->Write("enqueue job", [&](soci::session& sql) -> absl::Status {
-    if (!job.request_id.empty()) {
-      ASSIGN_OR_RETURN(std::vector<StoredJob> known, SelectJobs(sql, "WHERE request_id = :id", job.request_id));
-      if (!known.empty()) {
-        result = {std::move(known.front().record), /*existed=*/true};
-        return absl::OkStatus();
-      }
+    ASSIGN_OR_RETURN(std::optional<JobRecord> known, SelectRequest(sql, job.request_id));
+    if (known) {
+      result = {*std::move(known), /*existed=*/true};
+      return absl::OkStatus();
     }
     const int64_t queued =
         SelectNumber(sql, "SELECT COUNT(*) FROM jobs WHERE state = :state", static_cast<int>(JobState::kQueued));
@@ -95,6 +102,15 @@ absl::StatusOr<JobStore::Enqueued> JobStore::Enqueue(const JobRecord& job) {
   }));
   if (!result.existed && on_events_) on_events_(result.job.id);
   return result;
+}
+
+absl::StatusOr<std::optional<JobRecord>> JobStore::FindRequest(const std::string& request_id) {
+  std::optional<JobRecord> found;
+  RETURN_IF_ERROR(db_->Read("find request", [&](soci::session& sql) -> absl::Status {
+    ASSIGN_OR_RETURN(found, SelectRequest(sql, request_id));
+    return absl::OkStatus();
+  }));
+  return found;
 }
 
 absl::StatusOr<JobRecord> JobStore::Get(const std::string& id) {

@@ -40,6 +40,8 @@ class JobStore {
   // Uses request_id, dataset, dataset_version, spec_pb, effective_pb of `job`; the rest is set here.
   //   ResourceExhausted  max_queued jobs wait
   absl::StatusOr<Enqueued> Enqueue(const JobRecord& job);
+  // The job that was enqueued with `request_id`; nullopt when there is none, as for an empty one.
+  absl::StatusOr<std::optional<JobRecord>> FindRequest(const std::string& request_id);
   absl::StatusOr<JobRecord> Get(const std::string& id);                 // NotFound: names the id
   // Newest first; empty `states` = all.   InvalidArgument: page_token
   absl::StatusOr<Page<JobRecord>> List(const std::vector<JobState>& states, const PageRequest& page);

@@ -229,9 +229,20 @@ TEST_F(CommandLineTest, ClassifyNamesTheBadFileAndAnswersTheOthers) {
   const Result result = Run({"classify", "--model", "flowers", good, bad, (folder / "none.jpg").string()});
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.out, good + "\trose\t0.9700\tflowers/3\n");
-  EXPECT_THAT(result.err, HasSubstr("graft: " + bad + ": images: cannot be decoded\n"));
+  EXPECT_THAT(result.err, HasSubstr("graft: " + bad + ": images[0]: cannot be decoded\n"));
   EXPECT_THAT(result.err, HasSubstr("none.jpg"));
   EXPECT_THAT(result.err, HasSubstr("2 of 3 files"));
+}
+
+TEST_F(CommandLineTest, ClassifyRefusesAFileOver32MiBAndAnswersTheOthers) {
+  const auto folder = TestFolder();
+  const std::string good = MakeFile(folder / "good.jpg", "rose");
+  const std::string large = MakeFile(folder / "large.jpg", "");
+  std::filesystem::resize_file(large, (32 << 20) + 1);  // sparse
+  const Result result = Run({"classify", "--model", "flowers", large, good});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, good + "\trose\t0.9700\tflowers/3\n");
+  EXPECT_THAT(result.err, HasSubstr(large + ": got 33554433 bytes, want at most 33554432 (32 MiB)\n"));
 }
 
 TEST_F(CommandLineTest, ClassifyWithAFileNamedLikeASubcommand) {

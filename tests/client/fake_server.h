@@ -148,7 +148,10 @@ class FakeInferenceService : public v1::InferenceService::Service {
     if (request->model() != "flowers") return grpc::Status(grpc::StatusCode::NOT_FOUND, "model: no such model");
     request_sizes.push_back(request->images_size());
     for (const std::string& image : request->images()) {
-      if (image == "bad") return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "images: cannot be decoded");
+      if (image == "bad") {
+        return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                            absl::StrCat("images[", response->results_size(), "]: cannot be decoded"));
+      }
       v1::Prediction* prediction = response->add_results()->add_predictions();
       prediction->set_label(image.substr(0, 20));
       prediction->set_probability(0.97F);

@@ -46,7 +46,11 @@ class CliTest(fixture.ServiceTest):
     def test_job_commands_agree_with_what_train_said(self):
         self.assertEqual(self.service.job(self.job["id"]), self.job)
         listed = self.service.json("job", "list", "--state", "succeeded", "--limit", "0")
-        self.assertIn(self.job, listed)
+
+        def in_a_list(job):  # without the long parts
+            short = {k: v for k, v in job["evaluation"].items() if k not in ("classes", "confusion")}
+            return {**job, "evaluation": short}
+        self.assertIn(in_a_list(self.job), [in_a_list(job) for job in listed])
         self.assertEqual(self.service.json("job", "watch", self.job["id"]), self.events)
         self.assertEqual(self.service.json("job", "watch", self.job["id"], "--from-seq", "5"), self.events[4:])
 
@@ -77,8 +81,9 @@ class CliTest(fixture.ServiceTest):
 
     def test_models_are_listed_with_their_evaluation(self):
         listed = {m["name"]: m for m in self.service.json("model", "list")}
-        self.assertEqual(listed["hues"], self.service.json("model", "show", "hues")[0])
-        version = listed["hues"]["versions"][0]
+        shown = self.service.json("model", "show", "hues")[0]
+        version = shown["versions"][0]
+        self.assertEqual(listed["hues"]["versions"][0]["evaluation"]["accuracy"], version["evaluation"]["accuracy"])
         self.assertEqual((version["job_id"], version["classes"]), (self.job["id"], ["blue", "green", "red"]))
         self.assertEqual(version["evaluation"], self.job["evaluation"])
 

@@ -2,6 +2,7 @@
 
 GRAFTD and GRAFT name the two programs under test.
 """
+import ctypes
 import json
 import os
 import re
@@ -22,6 +23,15 @@ PATIENCE = float(os.environ.get("PATIENCE", "1"))  # factor of the limits that t
 _SERVES = re.compile(r"graftd serves .*grpc_address=(\S+) http_address=(\S+)")
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _die_with_parent():
+    """In the child: a test that is killed, as by ctest's time limit, leaves no server behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Result:
     """What one run of the graft command gave."""
 
@@ -40,7 +50,7 @@ class Service:
         self.process = subprocess.Popen(
             [GRAFTD, "--data-dir", data_dir, "--backbone-dir", backbone_dir, "--grpc-address", grpc_address,
              "--http-address", "127.0.0.1:0", *options],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         self.grpc_address, self.http_address = self._wait_for_addresses()
@@ -131,7 +141,8 @@ class Watch:
         self._errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             service.arguments("--json", "job", "watch", job_id, "--from-seq", str(from_seq)),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, text=True,
+            preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import struct
+import time
 import unittest
 import zipfile
 
@@ -75,6 +76,20 @@ class TorchPickleTest(unittest.TestCase):
         self.refused(files.pth(b"\x80\x02(icollections\nOrderedDict\n.", {}), "opcode INST")
         self.refused(files.pth(b"\x80\x02ccollections\nOrderedDict\n)\x81.", {}), "opcode NEWOBJ")
         self.refused(files.pth(b"\x80\x02\x82\x01.", {}), "opcode EXT1")
+
+    def test_nested_tuple_that_doubles_is_refused_at_once(self):
+        bomb = b")q\0" + b"h\0\x86q\0" * 60  # each tuple is twice the one before: 2^60 parts to hash or print
+        began = time.monotonic()
+        for pkl in (b"}" + bomb + b"K\1s", b"}(" + bomb + b"K\1u", b"(" + bomb + b"K\1d",
+                    b"ccollections\nOrderedDict\n](" + bomb + b"K\1\x86e\x85R"):
+            self.refused(files.pth(b"\x80\x02" + pkl + b".", {}), "dict key: got a tuple")
+        storage = files.storage("0", 6)
+        view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage
+        for rest, field in ((b"K\0" + bomb + b")", "shape"), (b"K\0K\6\x85" + bomb, "strides"),
+                            (bomb + b"K\6\x85K\1\x85", "offset")):
+            pkl = files.state_dict({"a": view + rest + b"\x89)tR"})
+            self.refused(files.pth(pkl, {"0": SIX}), f"a: {field}")
+        self.assertLess(time.monotonic() - began, 1)
 
     def test_storage_type_cannot_be_called(self):
         self.refused(files.pth(b"\x80\x02ctorch\nFloatStorage\n)R.", {}), "malformed")

@@ -76,8 +76,12 @@ Backbone::~Backbone() = default;
 absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Load(const std::string& path,
                                                                const std::string& fallback_architecture,
                                                                const std::string& device) {
-  ASSIGN_OR_RETURN(const SafeTensors file, ReadSafeTensors(path));
-  return Create(file, fallback_architecture, device);
+  absl::StatusOr<SafeTensors> file = absl::UnknownError("");
+  RETURN_IF_ERROR(TryTorch("read the weights", [&] {
+    file = ReadSafeTensors(path);
+    return file.status();
+  }));
+  return Create(*file, fallback_architecture, device);
 }
 
 absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Create(const SafeTensors& file,

@@ -102,13 +102,13 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& li
     const cv::Mat file(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
     const cv::Mat mat = cv::imdecode(file, ReadFlags(info.format));
     decoded = !mat.empty() && mat.cols == info.width_px && mat.rows == info.height_px && IsExpectedType(mat);
-    if (decoded) image = ToRgb(mat);
+    if (decoded) image = ApplyExifOrientation(ToRgb(mat), ReadExifOrientation(bytes, info.format));
   }));
   if (!decoded) {
     return absl::InvalidArgumentError(
         absl::StrCat("image: got a damaged ", ImageFormatName(info.format), ", want a valid file"));
   }
-  return ApplyExifOrientation(std::move(image), ReadExifOrientation(bytes, info.format));
+  return image;
 }
 
 }  // namespace graft

@@ -124,9 +124,11 @@ absl::Status Batcher::Submit(ClassifyTask task, std::function<void(ClassifyOutco
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", stats_.queued_images, " pictures and ",
                                                      stats_.queued_bytes, " bytes wait; retry later"));
   }
+  // An idle batcher takes any call: its estimate may stem from one slow picture, and only work corrects it.
+  const bool idle = stats_.queued_images == 0;
   const absl::Duration wait =
       absl::Seconds(seconds_per_image_ * static_cast<double>(stats_.queued_images + count) / options_.threads);
-  if (now + wait > task.deadline) {
+  if (now > task.deadline || (!idle && now + wait > task.deadline)) {
     return absl::DeadlineExceededError(absl::StrCat("the deadline is in ", absl::FormatDuration(task.deadline - now),
                                                     ", the queue takes about ", absl::FormatDuration(wait)));
   }
@@ -188,45 +190,44 @@ void Batcher::Run() {
   }
 }
 
-// Decodes and preprocesses; returns the batch's network input and drops pictures that nobody wants or that are bad.
-absl::Status Batcher::MakeInput(std::vector<Item>* batch, at::Tensor* input) {
-  const Predictor& first = *batch->front().call->task.predictor;
+// Decodes and preprocesses: `input` gets a row for each of `rows`, the pictures that are wanted and sound.
+absl::Status Batcher::MakeInput(const std::vector<Item>& batch, std::vector<const Item*>* rows, at::Tensor* input) {
+  const Predictor& first = *batch.front().call->task.predictor;
   const PreprocessSpec& spec = first.preprocessing();
   const int64_t pixels = int64_t{spec.crop_px} * spec.crop_px * 3;
-  *input = at::empty({static_cast<int64_t>(batch->size()), 3, spec.crop_px, spec.crop_px},
+  *input = at::empty({static_cast<int64_t>(batch.size()), 3, spec.crop_px, spec.crop_px},
                      first.backbone().input_options());
-  std::vector<Item> kept;
-  for (Item& item : *batch) {
-    if (item.call->Wanted(clock_->Now())) {
-      const absl::StatusOr<Image> image = DecodeImage(item.bytes(), options_.image_limits);
-      if (image.ok()) {
-        Preprocess(*image, spec, input->data_ptr<float>() + static_cast<int64_t>(kept.size()) * pixels);
-        kept.push_back(std::move(item));
-        continue;
-      }
+  rows->clear();
+  for (const Item& item : batch) {
+    if (!item.call->Wanted(clock_->Now())) continue;
+    const absl::StatusOr<Image> image = DecodeImage(item.bytes(), options_.image_limits);
+    if (!image.ok()) {
       // The code stays: running out of memory is not the picture's fault.
       item.call->Fail(item.index, absl::Status(image.status().code(), absl::StrCat("images[", item.index, "]: ",
                                                                                    image.status().message())));
+      continue;
     }
-    item.call->Finish();
+    Preprocess(*image, spec, input->data_ptr<float>() + static_cast<int64_t>(rows->size()) * pixels);
+    rows->push_back(&item);
   }
-  *batch = std::move(kept);
-  *input = input->narrow(0, 0, static_cast<int64_t>(batch->size()));
+  *input = input->narrow(0, 0, static_cast<int64_t>(rows->size()));
   return absl::OkStatus();
 }
 
 // The prefix over the whole batch, then each model's suffix over its rows.
-absl::Status Batcher::Predict(const std::vector<Item>& batch, const at::Tensor& input) {
+absl::Status Batcher::Predict(const std::vector<const Item*>& batch, const at::Tensor& input) {
   torch::NoGradGuard no_grad;
-  const at::Tensor activations = batch.front().call->task.predictor->Prefix(input);
+  const at::Tensor activations = batch.front()->call->task.predictor->Prefix(input);
   std::map<const Predictor*, std::vector<int64_t>> rows_of;
-  for (size_t i = 0; i < batch.size(); ++i) rows_of[batch[i].call->task.predictor.get()].push_back(static_cast<int64_t>(i));
+  for (size_t i = 0; i < batch.size(); ++i) rows_of[batch[i]->call->task.predictor.get()].push_back(static_cast<int64_t>(i));
   for (const auto& [predictor, rows] : rows_of) {
-    const at::Tensor own = rows.size() == batch.size() ? activations : activations.index_select(0, torch::tensor(rows).to(activations.device()));
+    const at::Tensor own = rows.size() == batch.size()
+                               ? activations
+                               : activations.index_select(0, torch::tensor(rows).to(activations.device()));
     const at::Tensor probabilities = predictor->Probabilities(own).contiguous();  // [rows, classes]
     const auto classes = static_cast<int>(probabilities.size(1));
     for (size_t i = 0; i < rows.size(); ++i) {
-      const Item& item = batch[rows[i]];
+      const Item& item = *batch[rows[i]];
       std::vector<Prediction> best = TopK(probabilities.data_ptr<float>() + i * classes, classes, item.call->task.top_k);
       MutexLock lock(&item.call->mu);
       item.call->predictions[item.index] = std::move(best);
@@ -237,8 +238,9 @@ absl::Status Batcher::Predict(const std::vector<Item>& batch, const at::Tensor& 
 
 void Batcher::Process(std::vector<Item> batch) {
   at::Tensor input;
-  absl::Status status = TryTorch("preprocess", [&] { return MakeInput(&batch, &input); });
-  if (status.ok() && !batch.empty()) status = TryTorch("predict", [&] { return Predict(batch, input); });
+  std::vector<const Item*> rows;
+  absl::Status status = TryTorch("preprocess", [&] { return MakeInput(batch, &rows, &input); });
+  if (status.ok() && !rows.empty()) status = TryTorch("predict", [&] { return Predict(rows, input); });
   for (const Item& item : batch) {
     if (!status.ok()) item.call->Fail(item.index, status);
     item.call->Finish();

@@ -81,8 +81,8 @@ class Batcher {
   struct Item;
   void Run();
   std::vector<Item> TakeBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status MakeInput(std::vector<Item>* batch, at::Tensor* input);
-  absl::Status Predict(const std::vector<Item>& batch, const at::Tensor& input);
+  absl::Status MakeInput(const std::vector<Item>& batch, std::vector<const Item*>* rows, at::Tensor* input);
+  absl::Status Predict(const std::vector<const Item*>& batch, const at::Tensor& input);
   void Process(std::vector<Item> batch);
 
   const Options options_;

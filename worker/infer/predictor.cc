@@ -32,7 +32,11 @@ Predictor::~Predictor() = default;
 
 absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::Load(absl::string_view checkpoint_bytes,
                                                                  std::shared_ptr<const Backbone> backbone) {
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, ParseCheckpoint(checkpoint_bytes));
+  Checkpoint checkpoint;
+  RETURN_IF_ERROR(TryTorch("read the checkpoint", [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(checkpoint, ParseCheckpoint(checkpoint_bytes));
+    return absl::OkStatus();
+  }));
   if (checkpoint.backbone_digest != backbone->digest()) {
     return absl::FailedPreconditionError(absl::StrCat("backbone ", checkpoint.backbone, ": got weights ", backbone->digest(),
                                                       ", want those it was trained on, ", checkpoint.backbone_digest));

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -107,6 +109,14 @@ std::string Fingerprint(const TrainOptions& options, const Dataset& data, int po
     sha.Update("\n");
   }
   return sha.Finish();
+}
+
+// The last step of an epoch can overflow after its loss was still finite.
+absl::Status CheckFinite(const std::vector<float>& probabilities) {
+  if (std::all_of(probabilities.begin(), probabilities.end(), [](float p) { return std::isfinite(p); })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("learning_rate: the weights overflowed; want a lower one");
 }
 
 // One training, from its options to its result.
@@ -215,17 +225,20 @@ class Training {
     Stopwatch watch;
     const int first = state_.epoch;
     for (int epoch = first; epoch < phase.epochs; ++epoch) {
-      RETURN_IF_ERROR(RunEpoch(phase, index, epoch, activations, watch.seconds() / std::max(1, epoch - first)));
+      RETURN_IF_ERROR(RunEpoch(phase, index, epoch, activations, [&] { return watch.seconds() / (epoch - first + 1); }));
+    }
+    if (first >= phase.epochs) {  // resumed after the last epoch
+      ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
     }
     state_.phase = index + 1;  // the next phase starts afresh: only the weights go on
     state_.epoch = 0;
     state_.weights = run_->suffix().State();
     state_.momentum.clear();
-    ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
     return absl::OkStatus();
   }
 
-  absl::Status RunEpoch(const Phase& phase, int index, int epoch, const Splits& activations, double mean_seconds) {
+  absl::Status RunEpoch(const Phase& phase, int index, int epoch, const Splits& activations,
+                        const std::function<double()>& mean_epoch_seconds) {
     Stopwatch watch;
     const std::vector<int64_t> order = ShuffledIndices(activations.train->size(), options_.seed, index, epoch);
     ProgressReport report(observer_, "train", activations.train->size());
@@ -234,8 +247,9 @@ class Training {
                        return done < activations.train->size() ? report(done) : absl::OkStatus();
                      }));
     const double train_seconds = watch.seconds();
-    ASSIGN_OR_RETURN(const std::vector<float> probabilities, run_->Predict(*activations.validation, cancel_));
-    const Evaluation validation = Evaluate(data_.class_names, LabelsOf(data_.validation), probabilities);
+    ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
+    RETURN_IF_ERROR(CheckFinite(validation_probabilities_));
+    const Evaluation validation = Evaluate(data_.class_names, LabelsOf(data_.validation), validation_probabilities_);
     EpochMetrics m;
     m.phase = phase.name;
     m.epoch = epoch + 1;
@@ -249,7 +263,7 @@ class Training {
                       run_->LearningRateFactor(epoch, static_cast<double>(last_step) / static_cast<double>(totals.images));
     m.images_per_second = static_cast<double>(totals.images) / std::max(train_seconds, 1e-9);
     m.seconds = watch.seconds();
-    m.eta_seconds = (mean_seconds > 0 ? mean_seconds : m.seconds) * RemainingEpochs(index, epoch + 1);
+    m.eta_seconds = mean_epoch_seconds() * RemainingEpochs(index, epoch + 1);
     RETURN_IF_ERROR(observer_->OnEpoch(m));
     return SaveState(index, epoch + 1, m);
   }

@@ -131,10 +131,12 @@ TEST_F(ArchiveImportTest, ManifestRulesOverFolders) {
 
 TEST_F(ArchiveImportTest, ManifestPathsAreRelativeToItsFolder) {
   const std::string manifest = R"({"path": "x/1", "label": "cats"}
-{"path": "2", "label": "dogs"})";
+{"path": "2", "label": "dogs"}
+{"path": "3", "label": "dogs", "split": "val"})";
   const IngestResult result =
-      Import({{"set/manifest.jsonl", manifest}, {"set/x/1", Bmp(1)}, {"set/2", Bmp(2)}});
-  EXPECT_THAT(Contents(result.version), ElementsAre(Pair("set/2", "dogs/train"), Pair("set/x/1", "cats/train")));
+      Import({{"set/manifest.jsonl", manifest}, {"set/x/1", Bmp(1)}, {"set/2", Bmp(2)}, {"set/3", Bmp(3)}});
+  EXPECT_THAT(Contents(result.version), ElementsAre(Pair("set/2", "dogs/train"), Pair("set/3", "dogs/validation"),
+                                                    Pair("set/x/1", "cats/train")));
   EXPECT_EQ(result.rejected_count, 0);
 }
 

@@ -99,7 +99,7 @@ TEST_F(DatasetBuilderTest, RejectionsAreCountedBeyondTheList) {
 TEST_F(DatasetBuilderTest, FileNamesThatAreNoTextAreEscaped) {
   auto builder = Builder();
   Add(*builder, 1, "cats", "caf\xE9\n.bmp");
-  AddMany(*builder, 10, 1, "dogs");
+  AddMany(*builder, 10, 2, "dogs");
   builder->Reject("\xFF", "a reason");
   const IngestResult result = Commit(*builder);
   EXPECT_EQ(Contents(result.version).count("caf\\xe9\\n.bmp"), 1u);
@@ -215,6 +215,18 @@ TEST_F(DatasetBuilderTest, CommitWantsTrainingPicturesOfEachClass) {
   Add(*builder, 1, "cats", "1", Split::kTrain);
   Add(*builder, 2, "dogs", "2", Split::kValidation);
   EXPECT_EQ(builder->Commit().status().message(), "dataset: class \"dogs\": got 0 training pictures, want at least 1");
+}
+
+TEST_F(DatasetBuilderTest, CommitWantsAValidationPicture) {
+  auto builder = Builder();
+  AddMany(*builder, 0, 1, "cats");
+  AddMany(*builder, 10, 1, "dogs");
+  Add(*builder, 20, "dogs", "20", Split::kTest);
+  const absl::Status status = builder->Commit().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "validation: got no pictures, want at least one: give a class two pictures or more");
+  AddMany(*builder, 11, 1, "dogs");
+  EXPECT_EQ(Commit(*builder).version.classes[1].validation, 1);
 }
 
 TEST_F(DatasetBuilderTest, NothingIsVisibleBeforeCommit) {

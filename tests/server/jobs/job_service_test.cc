@@ -118,6 +118,24 @@ TEST_F(JobServiceTest, RepeatedStartKeepsItsVersionWhenANewerCame) {
   EXPECT_EQ(again->spec().dataset_version(), "v1");
 }
 
+TEST_F(JobServiceTest, RepeatedStartNeedsNeitherDatasetNorBackbone) {
+  v1::StartJobRequest request = Request();
+  request.set_request_id("once");
+  const std::string id = service_.Start(request)->id();
+  ASSERT_TRUE(service_.Cancel(id).ok());
+  ASSERT_TRUE(datasets_.Delete("colours", "").ok());
+  ScratchDirectory empty;
+  BackboneDirectory no_backbones(empty.path());
+  JobService service(jobs_.get(), &datasets_, &no_backbones);
+  const absl::StatusOr<v1::Job> again = service.Start(request);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->id(), id);
+  request.mutable_spec()->set_dataset("shapes");
+  const absl::Status status = service.Start(request).status();
+  EXPECT_TRUE(absl::IsAlreadyExists(status));
+  EXPECT_THAT(std::string(status.message()), StartsWith("spec.dataset: got \"shapes\", want \"colours\" "));
+}
+
 TEST_F(JobServiceTest, NoRequestIdIsNeverTheSame) {
   EXPECT_NE(service_.Start(Request())->id(), service_.Start(Request())->id());
 }
@@ -182,6 +200,25 @@ TEST_F(JobServiceTest, ListPagesNewestFirst) {
   ASSERT_EQ(second->jobs_size(), 1);
   EXPECT_EQ(second->jobs(0).id(), old);
   EXPECT_EQ(second->next_page_token(), "");
+}
+
+TEST_F(JobServiceTest, ListLeavesOutWhatGrowsWithTheClasses) {
+  const std::string id = service_.Start(Request())->id();
+  ASSERT_TRUE(jobs_->Lease("worker").ok());
+  v1::Evaluation evaluation;
+  evaluation.set_accuracy(0.75);
+  evaluation.add_classes()->set_name("red");
+  evaluation.add_confusion(4);
+  JobUpdate update;
+  update.evaluation_pb = evaluation.SerializeAsString();
+  ASSERT_TRUE(jobs_->Update(id, "worker", update).ok());
+  const absl::StatusOr<v1::ListJobsResponse> list = service_.List({});
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->jobs_size(), 1);
+  EXPECT_EQ(list->jobs(0).evaluation().accuracy(), 0.75);
+  EXPECT_EQ(list->jobs(0).evaluation().classes_size(), 0);
+  EXPECT_EQ(list->jobs(0).evaluation().confusion_size(), 0);
+  EXPECT_EQ(service_.Get(id)->evaluation().confusion_size(), 1);
 }
 
 TEST_F(JobServiceTest, ListChecksItsWholeRequest) {

@@ -233,6 +233,12 @@ TEST_P(DatasetRpcTest, SilentUploadIsEnded) {
   EXPECT_EQ(upload->writer->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
+TEST_P(DatasetRpcTest, SilentImportIsEnded) {
+  options_.upload_idle_timeout = absl::Milliseconds(1);
+  StartServer();
+  EXPECT_EQ(StartImport()->stream->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+}
+
 TEST_P(DatasetRpcTest, ShutdownWithoutGraceEndsUploads) {
   StartServer();
   const auto upload = StartUpload();

@@ -27,6 +27,8 @@ class ModelRpcTest : public RpcTest {
     details.mutable_preprocessing()->set_crop_px(224);
     v1::Evaluation evaluation;
     evaluation.set_accuracy(0.75);
+    evaluation.add_classes()->set_name("daisy");
+    evaluation.add_confusion(4);
     ModelVersionRecord version;
     version.model = "flowers";
     version.backbone = "resnet18";
@@ -65,6 +67,8 @@ TEST_F(ModelRpcTest, GetTellsWhatWasStored) {
   EXPECT_EQ(newest.classes(0), "daisy");
   EXPECT_EQ(newest.preprocessing().crop_px(), 224);
   EXPECT_EQ(newest.evaluation().accuracy(), 0.75);
+  EXPECT_EQ(newest.evaluation().classes_size(), 1);
+  EXPECT_EQ(newest.evaluation().confusion_size(), 1);
   EXPECT_EQ(newest.backbone(), "resnet18");
   EXPECT_EQ(newest.checkpoint_bytes(), 1234);
   EXPECT_GT(newest.create_time().seconds(), 0);
@@ -95,6 +99,18 @@ TEST_F(ModelRpcTest, AliasProtectsItsVersion) {
 TEST_F(ModelRpcTest, SetAliasTellsAllViolationsAtOnce) {
   v1::Model model;
   EXPECT_THAT(ViolatedFields(SetAlias("3", -1, &model)), testing::ElementsAre("alias", "version"));
+}
+
+TEST_F(ModelRpcTest, ListLeavesOutWhatGrowsWithTheClasses) {
+  AddVersion();
+  grpc::ClientContext context;
+  v1::ListModelsResponse response;
+  ASSERT_TRUE(stub_->ListModels(&context, {}, &response).ok());
+  ASSERT_EQ(response.models_size(), 1);
+  const v1::Evaluation& evaluation = response.models(0).versions(0).evaluation();
+  EXPECT_EQ(evaluation.accuracy(), 0.75);
+  EXPECT_EQ(evaluation.classes_size(), 0);
+  EXPECT_EQ(evaluation.confusion_size(), 0);
 }
 
 TEST_F(ModelRpcTest, ListIsPaged) {

@@ -90,6 +90,15 @@ TEST_F(BlobStoreTest, PutMendsATruncatedBlob) {
   EXPECT_EQ(store_->Get(kAbcDigest).value_or(""), "abc");
 }
 
+TEST_F(BlobStoreTest, PutMendsAnAlteredBlobOfTheSameSize) {
+  ASSERT_TRUE(store_->Put("abc").ok());
+  std::ofstream(AbcPath(), std::ios::binary) << "abd";
+  auto put = store_->Put("abc");
+  ASSERT_TRUE(put.ok());
+  EXPECT_FALSE(put->existed);
+  EXPECT_EQ(store_->Get(kAbcDigest).value_or(""), "abc");
+}
+
 TEST_F(BlobStoreTest, MalformedDigestIsInvalidArgument) {
   const std::string hex = std::string(kAbcDigest).substr(7);
   std::string upper = kAbcDigest;

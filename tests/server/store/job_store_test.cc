@@ -73,6 +73,18 @@ TEST_F(JobStoreTest, KnownRequestIdReturnsTheEarlierJobAndWritesNothing) {
   EXPECT_EQ(EventsOf(*jobs, id).size(), 1u);
 }
 
+TEST_F(JobStoreTest, FindRequestFindsOnlyTheJobOfTheRequest) {
+  auto jobs = Jobs();
+  Queue(*jobs, "");
+  const std::string id = Queue(*jobs, "r1");
+  auto found = jobs->FindRequest("r1");
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_TRUE(found->has_value());
+  EXPECT_EQ((*found)->id, id);
+  EXPECT_EQ(jobs->FindRequest("r2")->has_value(), false);
+  EXPECT_EQ(jobs->FindRequest("")->has_value(), false);
+}
+
 TEST_F(JobStoreTest, EmptyRequestIdsAreDifferentJobs) {
   auto jobs = Jobs();
   EXPECT_NE(Queue(*jobs, ""), Queue(*jobs, ""));

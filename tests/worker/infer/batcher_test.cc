@@ -55,7 +55,9 @@ void ExpectPredicts(const std::vector<Prediction>& got, const std::vector<float>
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_NEAR(got[i].probability, want[got[i].class_index], 1e-4);
-    if (i > 0) EXPECT_GE(got[i - 1].probability, got[i].probability);
+    if (i > 0) {
+      EXPECT_GE(got[i - 1].probability, got[i].probability);
+    }
   }
 }
 

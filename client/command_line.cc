@@ -49,6 +49,7 @@ int RunCommandLine(std::vector<std::string> args, Console console) {
   AddJobCommands(&app, &action);
   AddModelCommands(&app, &action);
   AddClassifyCommand(&app, &action);
+  AddBackboneCommands(&app, &action);
   AddServerCommands(&app, &action);
 
   std::reverse(args.begin(), args.end());  // CLI11 takes them from the back

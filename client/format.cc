@@ -64,6 +64,11 @@ std::string FormatStrategy(v1::Strategy strategy) {
   return absl::StrReplaceAll(absl::AsciiStrToLower(absl::StripPrefix(name, "STRATEGY_")), {{"_", "-"}});
 }
 
+std::string FormatInterpolation(v1::Interpolation interpolation) {
+  std::string name = v1::Interpolation_Name(interpolation);
+  return absl::AsciiStrToLower(absl::StripPrefix(name, "INTERPOLATION_"));
+}
+
 std::string ShortDigest(absl::string_view digest) {
   return std::string(digest.substr(0, absl::string_view("sha256:").size() + 12));
 }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "graft/v1/job.pb.h"
+#include "graft/v1/model.pb.h"
 
 namespace graft {
 
@@ -23,6 +24,7 @@ std::string FormatSeconds(double seconds);                           // 5 s, 1m0
 std::string FormatTime(const google::protobuf::Timestamp& time);     // 2024-05-01 12:00:00 UTC; empty when not set
 std::string FormatState(v1::JobState state);                         // "running"
 std::string FormatStrategy(v1::Strategy strategy);                   // "frozen-head"
+std::string FormatInterpolation(v1::Interpolation interpolation);    // "bilinear"
 std::string ShortDigest(absl::string_view digest);                   // "sha256:" and 12 hex digits
 
 }  // namespace graft

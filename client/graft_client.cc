@@ -163,6 +163,16 @@ absl::StatusOr<std::vector<v1::Backbone>> Client::ListBackbones() {
   return std::vector<v1::Backbone>(response.backbones().begin(), response.backbones().end());
 }
 
+absl::StatusOr<v1::Backbone> Client::GetBackbone(const std::string& name) {
+  ASSIGN_OR_RETURN(std::vector<v1::Backbone> backbones, ListBackbones());
+  std::vector<std::string> names;
+  for (v1::Backbone& backbone : backbones) {
+    if (backbone.name() == name) return std::move(backbone);
+    names.push_back(backbone.name());
+  }
+  return absl::NotFoundError(absl::StrCat("backbone: got \"", name, "\", want one of ", absl::StrJoin(names, ", ")));
+}
+
 absl::StatusOr<v1::ClassifyResponse> Client::Classify(const v1::ClassifyRequest& request) {
   return CallUnary(stubs_->inference, &v1::InferenceService::Stub::Classify, request, options_.rpc_timeout);
 }

@@ -107,11 +107,13 @@ class Client {
   absl::Status WatchJob(const std::string& id, const WatchOptions& options, const EventCallback& on_event);
 
   absl::StatusOr<std::vector<v1::Model>> ListModels();
-  absl::StatusOr<v1::Model> GetModel(const std::string& name);
+  absl::StatusOr<v1::Model> GetModel(const std::string& name);  // also "backbone/NAME"
   // Version 0 removes the alias.
   absl::StatusOr<v1::Model> SetAlias(const std::string& name, const std::string& alias, int64_t version);
   absl::StatusOr<v1::Model> DeleteModelVersion(const std::string& name, int64_t version);
   absl::StatusOr<std::vector<v1::Backbone>> ListBackbones();
+  // One of them.   NotFound: none of that name
+  absl::StatusOr<v1::Backbone> GetBackbone(const std::string& name);
 
   absl::StatusOr<v1::ClassifyResponse> Classify(const v1::ClassifyRequest& request);
 

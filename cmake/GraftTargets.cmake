@@ -67,6 +67,7 @@ endfunction()
 # allocator of its own.
 function(graft_use_jemalloc NAME)
   if(NOT GRAFT_SANITIZE)
+    target_sources(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/worker/device/jemalloc_options.cc)
     target_link_libraries(${NAME} PRIVATE -Wl,--no-as-needed PkgConfig::jemalloc -Wl,--as-needed)
   endif()
 endfunction()

@@ -123,7 +123,8 @@ absl::Status App::StartRunner(const Lane& lane) {
   options.activation_cache_bytes = options_.activation_cache_bytes;
   options.image_limits = limits_.ingest.image;
   const Runner::Stores stores{jobs_.get(), datasets_.get(), blobs_.get(), lane.backbones.get(), &metrics_};
-  ASSIGN_OR_RETURN(std::unique_ptr<Runner> runner, Runner::Create(std::move(options), stores, lane.training_pool.get()));
+  ASSIGN_OR_RETURN(std::unique_ptr<Runner> runner,
+                   Runner::Create(std::move(options), stores, lane.training_pool.get()));
   runners_.push_back(std::move(runner));
   return absl::OkStatus();
 }

@@ -26,7 +26,8 @@ struct RawOptions {
 
 void Declare(CLI::App* app, ServerOptions* options, RawOptions* raw) {
   app->add_option("--data-dir", options->data_dir, "Directory of the database, pictures and checkpoints")->required();
-  app->add_option("--backbone-dir", options->backbone_dir, "Directory of pretrained weights, NAME.safetensors")
+  app->add_option("--backbone-dir", options->backbone_dir,
+                  "Directory of backbones: NAME.safetensors, NAME.gguf, or NAME.pt with NAME.json")
       ->required();
   app->add_option("--grpc-address", options->grpc_address, "HOST:PORT of the API; port 0 takes any free one");
   app->add_option("--http-address", options->http_address, "HOST:PORT of /metrics, /healthz and /readyz");

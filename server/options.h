@@ -15,7 +15,7 @@ namespace graft {
 // What an operator chooses, from the command line alone.
 struct ServerOptions {
   std::string data_dir;                              // database, pictures, checkpoints. Required.
-  std::string backbone_dir;                          // NAME.safetensors. Required.
+  std::string backbone_dir;                          // server/models/backbone_directory.h. Required.
   std::string grpc_address = "127.0.0.1:50051";      // HOST:PORT; port 0 = any free one
   std::string http_address = "127.0.0.1:8080";       // /metrics, /healthz, /readyz
   std::string devices = "auto";                      // auto, cpu[:THREADS] or cuda:I,...

@@ -156,7 +156,7 @@ absl::Status Classify(const Console& console, const ClassifyArgs& args) {
 void AddClassifyCommand(CLI::App* app, Action* action) {
   const auto args = std::make_shared<ClassifyArgs>();
   CLI::App* classify = app->add_subcommand("classify", "Classify pictures");
-  classify->add_option("--model", args->model, "NAME, NAME@ALIAS or NAME/VERSION")->required();
+  classify->add_option("--model", args->model, "NAME, NAME@ALIAS, NAME/VERSION, or backbone/NAME")->required();
   classify->add_option("files", args->files, "Pictures: JPEG, PNG, WebP or BMP")->required();
   classify->add_option("--top-k", args->top_k, "Best classes wanted for each (default 5)")->check(Positive());
   classify->callback([args, action] { *action = [args](const Console& console) { return Classify(console, *args); }; });

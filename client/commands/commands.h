@@ -13,7 +13,8 @@ void AddTrainCommand(CLI::App* app, Action* action);
 void AddJobCommands(CLI::App* app, Action* action);
 void AddModelCommands(CLI::App* app, Action* action);
 void AddClassifyCommand(CLI::App* app, Action* action);
-void AddServerCommands(CLI::App* app, Action* action);  // backbone list, server info
+void AddBackboneCommands(CLI::App* app, Action* action);
+void AddServerCommands(CLI::App* app, Action* action);
 
 // A number > 0. (CLI::PositiveNumber names the largest double, digit by digit, when it refuses.)
 CLI::Validator Positive();

@@ -61,6 +61,7 @@ void PrintJob(const Console& console, const v1::Job& job) {
   line("error", job.error());
   line("dataset", absl::StrCat(spec.dataset(), " ", spec.dataset_version()));
   line("backbone", spec.backbone());
+  line("input", spec.input_px() > 0 ? absl::StrCat(spec.input_px(), " px") : "");
   line("strategy", absl::StrCat(FormatStrategy(spec.strategy()), ", ", spec.epochs(), " epochs, batch size ",
                                 spec.batch_size(), ", learning rate ", spec.learning_rate(), ", seed ", spec.seed()));
   line("model", job.model_version());

@@ -31,6 +31,11 @@ std::string Aliases(const v1::Model& model, int64_t version = 0) {
   return absl::StrJoin(names, ", ");
 }
 
+// Empty for backbone/NAME, which nobody evaluated.
+std::string Accuracy(const v1::ModelVersion& version) {
+  return version.has_evaluation() ? FormatPercent(version.evaluation().accuracy()) : "";
+}
+
 absl::Status List(const Console& console) {
   ASSIGN_OR_RETURN(const auto client, console.Connect());
   ASSIGN_OR_RETURN(const auto models, client->ListModels());
@@ -43,7 +48,7 @@ absl::Status List(const Console& console) {
     }
     const v1::ModelVersion newest = model.versions().empty() ? v1::ModelVersion() : model.versions(0);
     table.AddRow({model.name(), absl::StrCat(model.versions_size()), Aliases(model), newest.backbone(),
-                  FormatPercent(newest.evaluation().accuracy()), FormatTime(newest.create_time())});
+                  Accuracy(newest), FormatTime(newest.create_time())});
   }
   if (!console.json) console.Print(table);
   return absl::OkStatus();
@@ -59,7 +64,7 @@ void PrintModel(const Console& console, const v1::Model& model) {
   for (const v1::ModelVersion& version : model.versions()) {
     table.AddRow({absl::StrCat(version.version()), Aliases(model, version.version()), version.backbone(),
                   version.dataset(), absl::StrCat(version.classes_size()),
-                  FormatPercent(version.evaluation().accuracy()), FormatBytes(version.checkpoint_bytes()),
+                  Accuracy(version), version.checkpoint_bytes() > 0 ? FormatBytes(version.checkpoint_bytes()) : "",
                   version.job_id(), FormatTime(version.create_time())});
   }
   console.PrintLine(absl::StrCat("model ", model.name()));
@@ -88,7 +93,7 @@ void AddModelCommands(CLI::App* app, Action* action) {
 
   const auto args = std::make_shared<ModelArgs>();
   CLI::App* show = group->add_subcommand("show", "A model's versions");
-  show->add_option("name", args->name, "Name of the model")->required();
+  show->add_option("name", args->name, "Name of the model, or backbone/NAME")->required();
   show->callback([args, action] { *action = [args](const Console& console) { return Show(console, *args); }; });
 
   CLI::App* alias = group->add_subcommand("alias", "Point an alias at a version");

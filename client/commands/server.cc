@@ -1,7 +1,5 @@
 #include <CLI/CLI.hpp>
 
-#include <string>
-
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
 #include "client/format.h"
@@ -9,29 +7,6 @@
 
 namespace graft {
 namespace {
-
-std::string BackboneStatus(const v1::Backbone& backbone) {
-  if (backbone.installed()) return "installed";
-  return backbone.problem().empty() ? "not installed" : absl::StrCat("broken: ", backbone.problem());
-}
-
-absl::Status ListBackbones(const Console& console) {
-  ASSIGN_OR_RETURN(const auto client, console.Connect());
-  ASSIGN_OR_RETURN(const auto backbones, client->ListBackbones());
-  Table table({{"NAME", false}, {"PARAMETERS", true}, {"STAGES", true}, {"FEATURES", true}, {"INPUT", true},
-               {"STATUS", false}, {"SOURCE", false}});
-  for (const v1::Backbone& backbone : backbones) {
-    if (console.json) {
-      console.PrintJson(backbone);
-      continue;
-    }
-    table.AddRow({backbone.name(), FormatCount(backbone.parameter_count()), absl::StrCat(backbone.stages_size()),
-                  absl::StrCat(backbone.feature_width()), absl::StrCat(backbone.preprocessing().crop_px(), " px"),
-                  BackboneStatus(backbone), backbone.source()});
-  }
-  if (!console.json) console.Print(table);
-  return absl::OkStatus();
-}
 
 absl::Status ShowServer(const Console& console) {
   ASSIGN_OR_RETURN(const auto client, console.Connect());
@@ -60,10 +35,6 @@ absl::Status ShowServer(const Console& console) {
 }  // namespace
 
 void AddServerCommands(CLI::App* app, Action* action) {
-  CLI::App* backbone = app->add_subcommand("backbone", "Pretrained networks")->require_subcommand(1);
-  backbone->add_subcommand("list", "All backbones, and which are installed")->callback([action] {
-    *action = ListBackbones;
-  });
   CLI::App* server = app->add_subcommand("server", "The server itself")->require_subcommand(1);
   server->add_subcommand("info", "Version, devices and limits")->callback([action] { *action = ShowServer; });
 }

@@ -45,6 +45,7 @@ absl::Status Train(const Console& console, const TrainArgs& args) {
 }
 
 v1::Strategy ParseStrategy(const std::string& name) {
+  if (name == "scratch") return v1::STRATEGY_SCRATCH;
   return name == "fine-tune" ? v1::STRATEGY_FINE_TUNE : v1::STRATEGY_FROZEN_HEAD;
 }
 
@@ -57,23 +58,28 @@ void AddRequired(CLI::App* app, v1::JobSpec* spec) {
       ->required();
   app->add_option_function<std::string>(
          "--strategy", [spec](const std::string& v) { spec->set_strategy(ParseStrategy(v)); },
-         "frozen-head trains a new head; fine-tune then the backbone's last stages with it")
+         "frozen-head trains a new head; fine-tune then the backbone's last stages with it; scratch trains the whole "
+         "network from random weights")
       ->required()
-      ->check(CLI::IsMember({"frozen-head", "fine-tune"}));
+      ->check(CLI::IsMember({"frozen-head", "fine-tune", "scratch"}));
 }
 
 void AddTuning(CLI::App* app, v1::JobSpec* spec) {
   app->add_option_function<int32_t>("--epochs", [spec](int32_t v) { spec->set_epochs(v); },
-                                    "Epochs of the last phase (default 30 for frozen-head, 10 for fine-tune)")
+                                    "Epochs of the last phase (default 30, 10 for fine-tune)")
       ->check(Positive());
   app->add_option_function<int32_t>("--batch-size", [spec](int32_t v) { spec->set_batch_size(v); },
                                     "Images a step (default 32)")
       ->check(Positive());
   app->add_option_function<double>("--learning-rate", [spec](double v) { spec->set_learning_rate(v); },
-                                   "Of the last phase (default 0.01 for frozen-head, 0.001 for fine-tune)")
+                                   "Of the last phase (default 0.01, 0.001 for fine-tune)")
       ->check(Positive());
   app->add_option_function<uint64_t>("--seed", [spec](uint64_t v) { spec->set_seed(v); },
                                      "Of shuffling and initial weights (default 0)");
+  app->add_option_function<int32_t>("--input-px", [spec](int32_t v) { spec->set_input_px(v); },
+                                    "Side of the network's input (default: the backbone's; 'graft backbone show' has "
+                                    "the sizes that work)")
+      ->check(Positive());
   app->add_option_function<int32_t>(
          "--unfreeze-stages", [spec](int32_t v) { spec->mutable_fine_tune()->set_unfreeze_stages(v); },
          "fine-tune: last backbone stages to train (default 3)")

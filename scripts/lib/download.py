@@ -8,9 +8,10 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 
-SILENCE_SECONDS = 5  # to connect, and between two pieces; an offline machine is told so quickly
+SILENCE_SECONDS = 10  # to connect, and between two pieces; an offline machine is told so quickly
 NPM_SECONDS = 300
 CHUNK_BYTES = 1 << 20
+SLOW_BYTES = 32 << 20  # a download of more than this says how large it is
 
 
 class DownloadError(Exception):
@@ -25,26 +26,58 @@ def sha256(path):
     return digest.hexdigest()
 
 
+def is_web_address(text):
+    return text.lower().startswith(("http://", "https://"))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, and from https to https only."""
+
+    def redirect_request(self, request, file, code, message, headers, new_url):
+        allowed = "https://" if request.full_url.lower().startswith("https:") else ("http://", "https://")
+        if not new_url.lower().startswith(allowed):
+            raise DownloadError(f"{request.full_url}: got a redirect to {new_url[:200]}, want one to "
+                                f"{'https' if isinstance(allowed, str) else 'http or https'}")
+        return super().redirect_request(request, file, code, message, headers, new_url)
+
+
 def http(url, path, max_bytes):
-    """Writes the file at `url` to `path`; checks its length against what the server announced."""
-    if not url.startswith(("http://", "https://")):
+    """Writes the file at `url` to `path`; checks its length against what the server announced.
+
+    Returns whether the file is known to be whole: not when the answer ends with its connection and says no length.
+    """
+    if not is_web_address(url):
         raise DownloadError(f"{url}: want an http or https address")
     try:
-        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response, open(path, "wb") as f:
-            announced = response.headers.get("Content-Length")
-            got = 0
-            while chunk := response.read(CHUNK_BYTES):
-                got += len(chunk)
-                if got > max_bytes:
-                    raise DownloadError(f"{url}: got more than {max_bytes} bytes, want at most that")
-                f.write(chunk)
+        with urllib.request.build_opener(_Redirects).open(url, timeout=SILENCE_SECONDS) as response:
+            text = response.headers.get("Content-Length") or ""
+            announced = int(text) if text.isdecimal() else None
+            chunked = "chunked" in (response.headers.get("Transfer-Encoding") or "").lower()
+            got = _copy(response, path, url, announced, max_bytes)
     except urllib.error.HTTPError as e:
         raise DownloadError(f"{url}: the server answered {e.code} {e.reason}") from None
     # HTTPException: an answer that breaks off or is no HTTP; ValueError: a malformed address
     except (OSError, HTTPException, ValueError) as e:
         raise DownloadError(f"{url}: {getattr(e, 'reason', None) or e}") from None
-    if announced is not None and announced.isdigit() and got != int(announced):
+    if announced is not None and got != announced:
         raise DownloadError(f"{url}: got {got} bytes, want the {announced} that the server announced")
+    return announced is not None or chunked
+
+
+def _copy(response, path, url, announced, max_bytes):
+    """Writes the answer's body to `path`; returns its number of bytes."""
+    if announced is not None and announced > max_bytes:
+        raise DownloadError(f"{url}: got {announced} bytes announced, want at most {max_bytes}")
+    if announced is not None and announced > SLOW_BYTES:
+        print(f"  {announced >> 20} MiB to come", flush=True)
+    got = 0
+    with open(path, "wb") as f:
+        while chunk := response.read(CHUNK_BYTES):
+            got += len(chunk)
+            if got > max_bytes:
+                raise DownloadError(f"{url}: got more than {max_bytes} bytes, want at most that")
+            f.write(chunk)
+    return got
 
 
 def npm_member(package, member, path, max_bytes, folder):

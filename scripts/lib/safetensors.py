@@ -3,11 +3,10 @@
 A file is: the header's length (8 bytes, little-endian), the header (JSON), then the tensors' bytes without holes.
 """
 import json
-import os
 import struct
-import tempfile
 
 from tensors import ITEM_BYTES, MAX_TENSORS, Tensor, WeightsError, element_count
+from whole_file import writing
 
 MAX_HEADER_BYTES = 100_000_000  # the reference implementation's own bound
 
@@ -39,7 +38,7 @@ def parse(data):
     if end != len(body):
         raise WeightsError(f"data: got {len(body)} bytes, want {end} as the header says")
     tensors = {
-        name: Tensor(header[name]["dtype"], tuple(header[name]["shape"]), bytes(body[begin:stop]))
+        name: Tensor(header[name]["dtype"], tuple(header[name]["shape"]), body[begin:stop])
         for name, (begin, stop) in spans.items()
     }
     return tensors, metadata
@@ -85,8 +84,8 @@ def _span(name, info, body_bytes):
     return begin, end
 
 
-def serialize(tensors, metadata):
-    """The bytes of a safetensors file: tensors in name order, the header padded with spaces to 8 bytes."""
+def _head(tensors, metadata):
+    """A file's bytes before the tensors' own: the length and the header, padded with spaces to 8 bytes."""
     header = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     offset = 0
     for name in sorted(tensors):
@@ -96,21 +95,17 @@ def serialize(tensors, metadata):
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([struct.pack("<Q", len(text)), text, *(tensors[name].data for name in sorted(tensors))])
+    return struct.pack("<Q", len(text)) + text
+
+
+def serialize(tensors, metadata):
+    """The bytes of a safetensors file: tensors in name order."""
+    return b"".join([_head(tensors, metadata), *(tensors[name].data for name in sorted(tensors))])
 
 
 def write(path, tensors, metadata):
-    """Writes the file at `path` whole or not at all: a temporary file beside it, then a rename."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix="." + os.path.basename(path) + ".")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(serialize(tensors, metadata))
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Writes the file at `path` whole or not at all, tensor by tensor: joined they would take the memory twice."""
+    with writing(path) as f:
+        f.write(_head(tensors, metadata))
+        for name in sorted(tensors):
+            f.write(tensors[name].data)

@@ -23,7 +23,7 @@ class WeightsError(Exception):
 class Tensor:
     dtype: str
     shape: tuple
-    data: bytes
+    data: bytes  # or a view of the file's
 
 
 def element_count(shape, name):
@@ -39,22 +39,15 @@ def element_count(shape, name):
     return count
 
 
-def to_float32(tensor, name):
-    """`tensor` as F32, by rounding to nearest; only for floating-point dtypes."""
-    if tensor.dtype == "F32":
+def narrowed(tensor, name):
+    """`tensor` in a dtype that graft reads: F64 rounded to F32; F32, F16 and BF16 as they are."""
+    if tensor.dtype in ("F32", "F16", "BF16"):
         return tensor
-    count = len(tensor.data) // ITEM_BYTES[tensor.dtype]
-    if tensor.dtype == "BF16":  # the upper half of a float32
-        wide = bytearray(4 * count)
-        wide[2::4] = tensor.data[0::2]
-        wide[3::4] = tensor.data[1::2]
-        return Tensor("F32", tensor.shape, bytes(wide))
-    codes = {"F16": "e", "F64": "d"}
-    if tensor.dtype not in codes:
+    if tensor.dtype != "F64":
         raise WeightsError(f"{name}: dtype: got {tensor.dtype}, want F32, F16, BF16 or F64")
-    values = struct.unpack(f"<{count}{codes[tensor.dtype]}", tensor.data)
+    count = len(tensor.data) // ITEM_BYTES["F64"]
     try:
-        return Tensor("F32", tensor.shape, struct.pack(f"<{count}f", *values))
+        return Tensor("F32", tensor.shape, struct.pack(f"<{count}f", *struct.unpack(f"<{count}d", tensor.data)))
     except OverflowError:
         raise WeightsError(f"{name}: got a value beyond float32's range") from None
 

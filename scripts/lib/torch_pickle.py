@@ -2,7 +2,8 @@
 
 A .pth is a pickle, and a pickle is a program. Ours is read by an unpickler that knows a dozen opcodes' worth of data
 and these names only: OrderedDict, torch's two tensor builders and its storage types. Any other name is refused and
-named in the error. Sources: torch/serialization.py and torch/_utils.py of PyTorch 1.13 and 2.6.
+named in the error. Sources: torch/serialization.py and torch/_utils.py of PyTorch 0.3 (which wrote torchvision's VGG
+and DenseNet files), 1.13 and 2.6.
 """
 import collections
 import io
@@ -31,7 +32,7 @@ _OPCODES = frozenset(
     """PROTO FRAME STOP MARK GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS
     BININT BININT1 BININT2 LONG1 BINFLOAT NONE NEWTRUE NEWFALSE
-    BINUNICODE SHORT_BINUNICODE BINUNICODE8""".split())
+    BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING""".split())
 
 _Storage = collections.namedtuple("_Storage", "dtype key elements")
 _View = collections.namedtuple("_View", "storage offset shape strides")
@@ -59,9 +60,10 @@ def _ordered_dict(pairs=()):
     return collections.OrderedDict(pairs)
 
 
-def _rebuild_tensor_v2(storage, offset, shape, strides, *_):
+def _rebuild_tensor(storage, offset, shape, strides, *_):
+    """Also torch's _rebuild_tensor_v2, which has requires_grad and hooks behind these."""
     if not isinstance(storage, _Storage):
-        raise WeightsError("pickle: _rebuild_tensor_v2: want a storage")
+        raise WeightsError("pickle: _rebuild_tensor: want a storage")
     return _View(storage, offset, shape, strides)
 
 
@@ -77,7 +79,8 @@ class _Unpickler(pickle._Unpickler):
 
     _NAMES = {
         ("collections", "OrderedDict"): _ordered_dict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
+        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
         **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGE_DTYPES.items()},
     }

@@ -6,6 +6,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace graft {
 namespace {
@@ -64,6 +66,12 @@ bool IsPlainText(absl::string_view text) {
 std::string Printable(absl::string_view text) {
   const absl::string_view head = text.substr(0, kMaxPrintedBytes);
   return IsPlainText(head) ? std::string(head) : absl::CHexEscape(head);
+}
+
+std::string PrintableLines(absl::string_view text) {
+  return absl::StrJoin(absl::StrSplit(text, '\n'), "\n", [](std::string* out, absl::string_view line) {
+    absl::StrAppend(out, Printable(line));
+  });
 }
 
 }  // namespace graft

@@ -21,5 +21,7 @@ bool IsPlainText(absl::string_view text);
 
 // `text` itself when it is plain, else with every byte outside printable ASCII as \xNN; at most 1024 bytes of it.
 std::string Printable(absl::string_view text);
+// The same of each line.
+std::string PrintableLines(absl::string_view text);
 
 }  // namespace graft

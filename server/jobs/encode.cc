@@ -38,6 +38,17 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   return stamp;
 }
 
+v1::Preprocessing ToProto(const PreprocessSpec& spec) {
+  const bool bicubic = spec.interpolation == Interpolation::kBicubic;
+  v1::Preprocessing proto;
+  proto.set_resize_px(spec.resize_px);
+  proto.set_crop_px(spec.crop_px);
+  proto.mutable_mean()->Add(spec.mean.begin(), spec.mean.end());
+  proto.mutable_std()->Add(spec.std.begin(), spec.std.end());
+  proto.set_interpolation(bicubic ? v1::INTERPOLATION_BICUBIC : v1::INTERPOLATION_BILINEAR);
+  return proto;
+}
+
 v1::EpochMetrics ToProto(const EpochMetrics& metrics) {
   v1::EpochMetrics proto;
   proto.set_phase(metrics.phase);

@@ -6,7 +6,9 @@
 #include "absl/time/time.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "graft/v1/job.pb.h"
+#include "graft/v1/model.pb.h"
 #include "server/store/records.h"
+#include "worker/image/preprocess.h"
 #include "worker/train/evaluation.h"
 #include "worker/train/trainer.h"
 
@@ -16,6 +18,7 @@ namespace graft {
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 
+v1::Preprocessing ToProto(const PreprocessSpec& spec);
 v1::EpochMetrics ToProto(const EpochMetrics& metrics);
 v1::Evaluation ToProto(const Evaluation& evaluation);
 v1::ParameterCounts ToProto(const ParameterCounts& counts);

@@ -2,16 +2,15 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/json_util.h"
 #include "graft/v1/model.pb.h"
 #include "server/jobs/encode.h"
-#include "server/jobs/job_spec.h"
 #include "server/log.h"
 #include "worker/base/status.h"
-#include "worker/image/preprocess.h"
 
 namespace graft {
 namespace {
@@ -45,15 +44,6 @@ std::string ToJson(const v1::JobSpec& spec) {
   return json;
 }
 
-v1::Preprocessing Describe(const PreprocessSpec& spec) {
-  v1::Preprocessing proto;
-  proto.set_resize_px(spec.resize_px);
-  proto.set_crop_px(spec.crop_px);
-  proto.mutable_mean()->Add(spec.mean.begin(), spec.mean.end());
-  proto.mutable_std()->Add(spec.std.begin(), spec.std.end());
-  return proto;
-}
-
 }  // namespace
 
 JobRun::JobRun(JobRecord job, Context context, CancelToken cancel)
@@ -72,8 +62,7 @@ void JobRun::Run() {
 absl::Status JobRun::Prepare() {
   if (!effective_.ParseFromString(job_.effective_pb)) return absl::DataLossError("the job's stored spec is damaged");
   ASSIGN_OR_RETURN(version_, context_.datasets->Get(job_.dataset, job_.dataset_version));
-  ASSIGN_OR_RETURN(backbone_, context_.backbones->Get(effective_.backbone()));
-  ASSIGN_OR_RETURN(phases_, MakePhases(ToStrategyOptions(effective_), *backbone_));
+  ASSIGN_OR_RETURN(plan_, MakePlan(effective_, context_.backbones));
   return cancel_.status();
 }
 
@@ -95,8 +84,9 @@ absl::StatusOr<TrainResult> JobRun::TrainModel() {
   RETURN_IF_ERROR(Prepare());
   ASSIGN_OR_RETURN(const Dataset dataset, LoadDataset());
   TrainOptions options;
-  options.backbone = backbone_;
-  options.phases = phases_;
+  options.backbone = plan_.backbone;
+  options.preprocessing = plan_.preprocessing;
+  options.phases = plan_.phases;
   options.seed = effective_.seed();
   options.activation_cache_bytes = context_.activation_cache_bytes;
   options.image_limits = context_.image_limits;
@@ -137,12 +127,12 @@ absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const TrainResult& result,
   ASSIGN_OR_RETURN(const BlobStore::PutResult stored, context_.blobs->Put(result.checkpoint));
   v1::ModelVersion details;
   for (const ClassCount& label : version_.classes) details.add_classes(label.name);
-  *details.mutable_preprocessing() = Describe(backbone_->preprocessing());
+  *details.mutable_preprocessing() = ToProto(plan_.preprocessing);
   ModelVersionRecord model;
   model.model = effective_.model();
   model.job_id = job_.id;
-  model.backbone = backbone_->name();
-  model.backbone_digest = backbone_->digest();
+  model.backbone = plan_.backbone->name();
+  model.backbone_digest = plan_.backbone->digest();
   model.split_point = result.split_point;
   model.checkpoint_digest = stored.digest;
   model.checkpoint_bytes = static_cast<int64_t>(result.checkpoint.size());

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "graft/v1/job.pb.h"
 #include "server/jobs/job_observer.h"
+#include "server/jobs/job_plan.h"
 #include "server/jobs/state_files.h"
 #include "server/metrics/metrics.h"
 #include "server/models/backbone_directory.h"
@@ -61,8 +60,7 @@ class JobRun {
   // From Prepare():
   v1::JobSpec effective_;
   DatasetVersion version_;
-  std::shared_ptr<const Backbone> backbone_;
-  std::vector<Phase> phases_;
+  JobPlan plan_;
 };
 
 }  // namespace graft

@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/jobs/encode.h"
+#include "server/jobs/job_plan.h"
 #include "server/jobs/job_spec.h"
 #include "worker/base/status.h"
-#include "worker/train/phase.h"
 
 namespace graft {
 namespace {
@@ -51,13 +51,14 @@ absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
   ASSIGN_OR_RETURN(const std::optional<JobRecord> known, jobs_->FindRequest(request.request_id()));
   if (known) return KnownJob(request.spec(), *known);
   ASSIGN_OR_RETURN(const DatasetVersion dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
-  ASSIGN_OR_RETURN(const std::shared_ptr<const Backbone> backbone, backbones_->Get(effective.backbone()));
-  const auto phases = MakePhases(ToStrategyOptions(effective), *backbone);
-  if (!phases.ok()) return WithSpecPaths(phases.status());
+  v1::JobSpec unseeded = effective;  // the plan does not depend on it, and what is planned with 0 is shared
+  unseeded.set_seed(0);
+  ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(unseeded, backbones_));
 
   v1::JobSpec spec = request.spec();
   spec.set_dataset_version(dataset.version);
   effective.set_dataset_version(dataset.version);
+  effective.set_input_px(plan.preprocessing.crop_px);
   JobRecord job;
   job.request_id = request.request_id();
   job.dataset = dataset.name;

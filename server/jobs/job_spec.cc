@@ -13,14 +13,21 @@
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "server/ingest/names.h"
+#include "server/models/backbone_directory.h"
+#include "worker/backbone/architecture.h"
+#include "worker/base/status.h"
 
 namespace graft {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+// A batch's activations grow with it: no request may take all memory.
+constexpr int64_t kMaxBatchPixels = int64_t{1024} * 224 * 224;
 
 std::string WithSpecPath(absl::string_view line) {
   static const auto* const paths = new std::map<std::string, std::string>{
+      {"backbone", "spec.backbone"},
+      {"input_px", "spec.input_px"},
       {"epochs", "spec.epochs"},
       {"batch_size", "spec.batch_size"},
       {"learning_rate", "spec.learning_rate"},
@@ -34,10 +41,18 @@ std::string WithSpecPath(absl::string_view line) {
 }
 
 bool IsStrategy(v1::Strategy strategy) {
-  return strategy == v1::STRATEGY_FROZEN_HEAD || strategy == v1::STRATEGY_FINE_TUNE;
+  return v1::Strategy_IsValid(strategy) && strategy != v1::STRATEGY_UNSPECIFIED;
 }
 
-// Violations of everything but the numbers.
+// A model's name that is free for trained ones.
+absl::Status CheckModelName(const std::string& name) {
+  RETURN_IF_ERROR(CheckName("spec.model", name));
+  if (name != kBackboneModel) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("spec.model: got \"", name, "\", want another name: ", name, "/NAME is a backbone itself"));
+}
+
+// Violations of everything but the strategy's numbers.
 std::vector<std::string> TextViolations(const v1::StartJobRequest& request) {
   std::vector<std::string> violations;
   const auto add = [&](const absl::Status& status) {
@@ -54,11 +69,18 @@ std::vector<std::string> TextViolations(const v1::StartJobRequest& request) {
   if (spec.backbone().empty()) violations.push_back("spec.backbone: got \"\", want a name from ListBackbones");
   if (!IsStrategy(spec.strategy())) {
     violations.push_back(absl::StrCat("spec.strategy: got ", static_cast<int>(spec.strategy()),
-                                      ", want STRATEGY_FROZEN_HEAD or STRATEGY_FINE_TUNE"));
+                                      ", want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE or STRATEGY_SCRATCH"));
   }
-  if (!spec.model().empty()) add(CheckName("spec.model", spec.model()));
-  if (spec.has_fine_tune() && spec.strategy() == v1::STRATEGY_FROZEN_HEAD) {
+  if (!spec.model().empty()) add(CheckModelName(spec.model()));
+  if (spec.has_fine_tune() && IsStrategy(spec.strategy()) && spec.strategy() != v1::STRATEGY_FINE_TUNE) {
     violations.push_back("spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE");
+  }
+  if (spec.input_px() < 0 || spec.input_px() > kMaxInputPx) {
+    violations.push_back(absl::StrCat("spec.input_px: got ", spec.input_px(), ", want 0 to ", kMaxInputPx));
+  }
+  if (int64_t{spec.batch_size()} * spec.input_px() * spec.input_px() > kMaxBatchPixels) {
+    violations.push_back(absl::StrCat("spec.batch_size: got ", spec.batch_size(), " pictures of ", spec.input_px(),
+                                      " px, want batch_size * input_px * input_px at most ", kMaxBatchPixels));
   }
   return violations;
 }
@@ -73,6 +95,14 @@ v1::JobSpec Effective(const v1::JobSpec& spec, const StrategyOptions& options) {
     effective.mutable_fine_tune()->set_head_epochs(options.head_epochs);
   }
   return effective;
+}
+
+Strategy FromProto(v1::Strategy strategy) {
+  switch (strategy) {
+    case v1::STRATEGY_FINE_TUNE: return Strategy::kFineTune;
+    case v1::STRATEGY_SCRATCH: return Strategy::kScratch;
+    default: return Strategy::kFrozenHead;  // also of what CheckStartJob refuses
+  }
 }
 
 // Keeps the first difference that MessageDifferencer finds; it goes through the fields by number.
@@ -110,7 +140,7 @@ class FirstDifferenceReporter : public google::protobuf::util::MessageDifference
 
 StrategyOptions ToStrategyOptions(const v1::JobSpec& spec) {
   StrategyOptions options;
-  options.strategy = spec.strategy() == v1::STRATEGY_FINE_TUNE ? Strategy::kFineTune : Strategy::kFrozenHead;
+  options.strategy = FromProto(spec.strategy());
   options.epochs = spec.epochs();
   options.batch_size = spec.batch_size();
   options.learning_rate = spec.learning_rate();

@@ -9,6 +9,7 @@
 #include "server/jobs/job_run.h"
 #include "server/log.h"
 #include "worker/base/status.h"
+#include "worker/device/memory.h"
 
 namespace graft {
 
@@ -79,6 +80,7 @@ void Runner::RunOne(JobRecord job) {
                                 stores_.metrics, &states_,         pool_,          options_.owner,
                                 options_.activation_cache_bytes,   options_.image_limits};
   JobRun(std::move(job), context, running->cancel).Run();
+  ReleaseFreedMemory();
   MutexLock lock(&mu_);
   running_ = nullptr;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -52,8 +53,9 @@ class BoundedLabel {
   std::set<std::string> known_ ABSL_GUARDED_BY(mu_);
 };
 
-// "flowers/3" as labels; an unresolved model is empty.
-Labels VersionLabels(const std::string& model_version) {
+// "flowers/3" as labels; an unresolved model is empty. "backbone/NAME" has no version: it is one model.
+Labels ModelLabels(const std::string& model_version) {
+  if (absl::StartsWith(model_version, "backbone/")) return {{"model", model_version}, {"version", ""}};
   const std::pair<std::string, std::string> parts = absl::StrSplit(model_version, absl::MaxSplits('/', 1));
   return {{"model", parts.first}, {"version", parts.second}};
 }
@@ -116,7 +118,7 @@ void Metrics::CountRpc(absl::string_view method, absl::string_view code, absl::D
 
 void Metrics::CountClassify(absl::string_view model_version, absl::string_view code, int images,
                             absl::Duration duration) {
-  const Labels labels = VersionLabels(registry_->model_versions.Value(model_version));
+  const Labels labels = ModelLabels(registry_->model_versions.Value(model_version));
   registry_->classify_requests.Add(With(labels, "code", code)).Increment();
   if (code != "OK") return;
   registry_->classify_images.Add(labels).Increment(images);

@@ -23,7 +23,8 @@ class Metrics {
   void CountRpc(absl::string_view method, absl::string_view code, absl::Duration duration);
   // One finished Classify: graft_classify_requests_total{model,version,code}, and of those that were OK
   // graft_classify_images_total{model,version}, graft_classify_duration_seconds{model,version}. `model_version` is
-  // "name/N", or empty when none was resolved: what callers make up is no label.
+  // "name/N", "backbone/NAME" (one model, version empty), or empty when none was resolved: what callers make up is no
+  // label.
   void CountClassify(absl::string_view model_version, absl::string_view code, int images, absl::Duration duration);
 
   // Newest values of a running job: graft_job_{train,val}_{loss,accuracy}{job}, graft_job_epoch{job}; counts

@@ -16,7 +16,8 @@
 
 namespace graft {
 
-// Joins the model registry with the batcher: a reference becomes a loaded predictor, pictures become predictions.
+// Joins the model registry and the backbones with the batcher: a reference becomes a loaded predictor, pictures become
+// predictions.
 //
 // Threads: safe. Classify() may load a model and therefore block: call it from an executor, not a gRPC thread.
 class Classifier {
@@ -32,14 +33,14 @@ class Classifier {
       : models_(models), blobs_(blobs), lanes_(std::move(lanes)) {}
 
   struct Request {
-    std::string model;                // reference
+    std::string model;                // reference: to a trained model, or "backbone/NAME"
     std::vector<std::string> images;  // encoded
     int top_k = 5;
     absl::Time deadline = absl::InfiniteFuture();
     CancelToken cancel;
   };
   struct Answer {
-    std::string model_version;        // "name/N"
+    std::string model;                // "name/N" or "backbone/NAME"
     std::shared_ptr<const Predictor> predictor;  // for class names
     std::vector<std::vector<Prediction>> predictions;
   };
@@ -49,7 +50,10 @@ class Classifier {
   void Classify(Request request, std::function<void(absl::StatusOr<Answer>)> done);
 
  private:
+  // A reference's meaning: `predictions` is empty.
+  absl::StatusOr<Answer> Resolve(const std::string& reference, const Lane& lane);
   absl::StatusOr<std::shared_ptr<const Predictor>> Load(const ModelVersionRecord& version, const Lane& lane);
+  absl::StatusOr<std::shared_ptr<const Predictor>> LoadBackbone(const std::string& name, const Lane& lane);
   const Lane& LeastBusy() const;
 
   ModelStore* const models_;

@@ -30,7 +30,7 @@ Classifier::Request MakeRequest(v1::ClassifyRequest request, absl::Time deadline
 
 v1::ClassifyResponse MakeResponse(const Classifier::Answer& answer) {
   v1::ClassifyResponse response;
-  response.set_model(answer.model_version);
+  response.set_model(answer.model);
   const std::vector<std::string>& names = answer.predictor->class_names();
   for (const std::vector<Prediction>& predictions : answer.predictions) {
     v1::ImageResult* const result = response.add_results();
@@ -57,8 +57,8 @@ void RunClassify(const ClassifyContext& classify, v1::ClassifyRequest request, a
   classify.classifier->Classify(
       MakeRequest(std::move(request), deadline, std::move(cancel)),
       [metrics = classify.metrics, images, start, done = std::move(done)](absl::StatusOr<Classifier::Answer> answer) {
-        // An error does not tell whether the reference was resolved, so it has no version.
-        metrics->CountClassify(answer.ok() ? answer->model_version : "",
+        // An error does not tell whether the reference was resolved, so it has no model.
+        metrics->CountClassify(answer.ok() ? answer->model : "",
                                absl::StatusCodeToString(answer.status().code()), images, absl::Now() - start);
         if (!answer.ok()) return done(answer.status());
         done(MakeResponse(*answer));

@@ -3,10 +3,32 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "server/ingest/names.h"
 #include "server/jobs/encode.h"
+#include "worker/backbone/architecture.h"
+#include "worker/backbone/backbone.h"
 #include "worker/base/status.h"
+#include "worker/infer/predictor.h"
 
 namespace graft {
+namespace {
+
+// What is so whatever the weights.
+void Describe(const Architecture& architecture, v1::Backbone* out) {
+  out->set_architecture(architecture.name);
+  out->set_paper(architecture.paper);
+  for (const StageInfo& stage : architecture.stages) out->add_stages(stage.name);
+  out->set_published_parameter_count(architecture.parameter_count);
+  out->set_feature_width(static_cast<int32_t>(architecture.feature_width));
+  out->set_gflops(architecture.gflops);
+  out->set_dropout(architecture.dropout);
+  out->set_min_input_px(architecture.input.min_px);
+  out->set_input_multiple_px(architecture.input.multiple_px);
+  out->set_max_input_px(architecture.input.max_px);
+  out->set_trainable(architecture.trainable);
+}
+
+}  // namespace
 
 v1::Dataset ToProto(const DatasetVersion& version) {
   v1::Dataset dataset;
@@ -68,6 +90,9 @@ absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record) {
   v1::ModelVersion out;
   if (!out.ParseFromString(record.details_pb))
     return absl::DataLossError(absl::StrCat("model ", name, ": its stored details cannot be read"));
+  // Version 0.1 stored none: all were bilinear.
+  if (out.has_preprocessing() && out.preprocessing().interpolation() == v1::INTERPOLATION_UNSPECIFIED)
+    out.mutable_preprocessing()->set_interpolation(v1::INTERPOLATION_BILINEAR);
   if (!record.evaluation_pb.empty() && !out.mutable_evaluation()->ParseFromString(record.evaluation_pb))
     return absl::DataLossError(absl::StrCat("model ", name, ": its stored evaluation cannot be read"));
   out.set_version(record.version);
@@ -90,6 +115,39 @@ absl::StatusOr<v1::Model> ToProto(const ModelRecord& record) {
   }
   for (const auto& [alias, version] : record.aliases) (*model.mutable_aliases())[alias] = version;
   return model;
+}
+
+v1::Model ToProto(const Predictor& of_backbone) {
+  const Backbone& backbone = of_backbone.backbone();
+  v1::Model model;
+  model.set_name(absl::StrCat(kBackboneModel, "/", backbone.name()));
+  v1::ModelVersion* const version = model.add_versions();
+  version->set_backbone(backbone.name());
+  version->set_backbone_digest(backbone.digest());
+  version->set_split_point(of_backbone.split_point());
+  for (const std::string& name : of_backbone.class_names()) version->add_classes(name);
+  *version->mutable_preprocessing() = ToProto(of_backbone.preprocessing());
+  return model;
+}
+
+v1::Backbone ToProto(const BackboneDirectory::Listing& listing) {
+  v1::Backbone out;
+  out.set_name(listing.name);
+  out.set_installed(listing.installed);
+  out.set_problem(PrintableLines(listing.problem));
+  if (!listing.architecture) return out;
+  Describe(*listing.architecture, &out);
+  *out.mutable_preprocessing() = ToProto(listing.preprocessing);
+  out.set_digest(listing.digest);
+  out.set_source(Printable(listing.source));
+  out.set_class_count(static_cast<int32_t>(listing.class_count));
+  int64_t parameters = 0;
+  for (const int64_t count : listing.stage_parameters) {
+    out.add_stage_parameters(count);
+    parameters += count;
+  }
+  out.set_parameter_count(parameters);
+  return out;
 }
 
 absl::StatusOr<Split> FromProto(v1::Split split) {

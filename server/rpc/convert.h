@@ -7,10 +7,13 @@
 #include "graft/v1/model.pb.h"
 #include "graft/v1/system.pb.h"
 #include "server/ingest/dataset_builder.h"
+#include "server/models/backbone_directory.h"
 #include "server/rpc/limits.h"
 #include "server/store/records.h"
 
 namespace graft {
+
+class Predictor;
 
 // The store's and the ingest's plain types as API messages, and back. Those of jobs: server/jobs/encode.h.
 
@@ -21,6 +24,9 @@ v1::SystemLimits ToProto(const Limits& limits);
 //   DataLoss  the stored evaluation or details are not what was stored
 absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record);
 absl::StatusOr<v1::Model> ToProto(const ModelRecord& record);
+// A backbone that is served as it is: the model "backbone/NAME" with its version 0.
+v1::Model ToProto(const Predictor& of_backbone);
+v1::Backbone ToProto(const BackboneDirectory::Listing& listing);
 
 //   InvalidArgument  not one of the enum's values
 absl::StatusOr<Split> FromProto(v1::Split split);

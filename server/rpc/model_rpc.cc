@@ -1,6 +1,8 @@
 #include "server/rpc/model_rpc.h"
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/ingest/names.h"
@@ -11,34 +13,15 @@
 #include "server/rpc/validate.h"
 #include "worker/backbone/backbone.h"
 #include "worker/base/status.h"
-#include "worker/image/preprocess.h"
+#include "worker/infer/predictor.h"
 
 namespace graft {
 namespace {
 
-v1::Preprocessing Describe(const PreprocessSpec& spec) {
-  v1::Preprocessing out;
-  out.set_resize_px(spec.resize_px);
-  out.set_crop_px(spec.crop_px);
-  for (const float mean : spec.mean) out.add_mean(mean);
-  for (const float std : spec.std) out.add_std(std);
-  return out;
-}
-
-v1::Backbone Describe(const BackboneDirectory::Listing& listing) {
-  v1::Backbone out;
-  out.set_name(listing.name);
-  out.set_problem(listing.problem);
-  if (listing.backbone == nullptr) return out;
-  const Backbone& backbone = *listing.backbone;
-  out.set_installed(true);
-  out.set_digest(backbone.digest());
-  for (const std::string& stage : backbone.stage_names()) out.add_stages(stage);
-  out.set_parameter_count(backbone.parameter_count(0, backbone.num_stages()));
-  out.set_feature_width(static_cast<int32_t>(backbone.feature_width()));
-  *out.mutable_preprocessing() = Describe(backbone.preprocessing());
-  out.set_source(backbone.source());
-  return out;
+absl::StatusOr<v1::Model> DescribeBackbone(const std::string& name, BackboneDirectory* backbones) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const Backbone> backbone, backbones->Get(name));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Predictor> predictor, Predictor::OfBackbone(std::move(backbone)));
+  return ToProto(*predictor);
 }
 
 }  // namespace
@@ -64,6 +47,7 @@ grpc::ServerUnaryReactor* ModelRpc::ListModels(grpc::CallbackServerContext* cont
 grpc::ServerUnaryReactor* ModelRpc::GetModel(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
                                              v1::Model* response) {
   return RunUnary(context, executor_, response, [this, request]() -> absl::StatusOr<v1::Model> {
+    if (const auto backbone = BackboneOf(request->name())) return DescribeBackbone(*backbone, backbones_);
     RETURN_IF_ERROR(CheckName("name", request->name()));
     ASSIGN_OR_RETURN(const ModelRecord model, models_->Get(request->name()));
     return ToProto(model);
@@ -95,7 +79,7 @@ grpc::ServerUnaryReactor* ModelRpc::ListBackbones(grpc::CallbackServerContext* c
                                                   v1::ListBackbonesResponse* response) {
   return RunUnary(context, executor_, response, [this]() -> absl::StatusOr<v1::ListBackbonesResponse> {
     v1::ListBackbonesResponse answer;
-    for (const BackboneDirectory::Listing& listing : backbones_->List()) *answer.add_backbones() = Describe(listing);
+    for (const BackboneDirectory::Listing& listing : backbones_->List()) *answer.add_backbones() = ToProto(listing);
     return answer;
   });
 }

@@ -42,7 +42,7 @@ absl::StatusOr<PageRequest> ParsePage(int32_t page_size, const std::string& page
 absl::Status Validate(const v1::ClassifyRequest& request, const Limits& limits) {
   Violations violations;
   if (request.model().empty())
-    violations.Add(Violation("model", "nothing", "\"name\", \"name@alias\" or \"name/version\""));
+    violations.Add(Violation("model", "nothing", "\"name\", \"name@alias\", \"name/version\" or \"backbone/name\""));
   violations.Add(CheckRange("images", request.images_size(), 1, limits.max_images_per_request));
   for (int i = 0; i < request.images_size() && i < limits.max_images_per_request; ++i) {
     const auto bytes = static_cast<int64_t>(request.images(i).size());

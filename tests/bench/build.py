@@ -6,7 +6,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
-_TARGETS = ("graftd", "graft_cli", "graft_bench_bare_loop", "graft_bench_classify_load")
+_TARGETS = ("graftd", "graft_cli", "graft_bench_backbone_forward", "graft_bench_bare_loop", "graft_bench_classify_load")
 _LOAD = os.getloadavg()[0]  # of others: nothing of ours runs yet
 
 
@@ -16,9 +16,9 @@ def add_arguments(parser):
                         help="folder of data/, weights/ and bench/ (default: GRAFT_SHARED)")
 
 
-def use(arguments):
+def use(arguments, needs_shared=True):
     """Returns a function from a program's name to its path, and points the service module at graftd and graft."""
-    if not arguments.shared:
+    if needs_shared and not arguments.shared:
         sys.exit("--shared: got nothing, want the folder of data/, weights/ and bench/")
     folder = os.path.abspath(arguments.build) if arguments.build else _build()
     import service  # it is found only now, on the path above

@@ -96,6 +96,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Args{"train", "--dataset", "d", "--backbone", "b"},
                     Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "magic"},
                     Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "fine-tune", "--epochs", "0"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "scratch", "--input-px", "0"},
+                    Args{"backbone"}, Args{"backbone", "show"},
                     Args{"model", "alias", "m", "default"}, Args{"model", "alias", "m", "default", "-1"},
                     Args{"classify", "--model", "m"}, Args{"classify", "picture.jpg"},
                     Args{"classify", "--model", "m", "picture.jpg", "--top-k", "0"},
@@ -154,6 +156,15 @@ TEST_F(CommandLineTest, TrainPassesItsOptions) {
   EXPECT_EQ(result.objects()[0]["job"]["id"], "job-1");
 }
 
+TEST_F(CommandLineTest, TrainFromScratchOnPicturesOfASize) {
+  const Result result = Run({"train", "--dataset", "d", "--backbone", "b", "--strategy", "scratch", "--input-px", "96",
+                             "--request-id", "r"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(server_.jobs.started().size(), 1u);
+  EXPECT_EQ(server_.jobs.started()[0].ShortDebugString(),
+            "request_id: \"r\" spec { dataset: \"d\" backbone: \"b\" strategy: STRATEGY_SCRATCH input_px: 96 }");
+}
+
 TEST_F(CommandLineTest, TrainWaitEndsWithTheJob) {
   JobEndsWith(v1::JOB_STATE_SUCCEEDED);
   const Result result = Train({"--wait", "--json"});
@@ -191,6 +202,37 @@ TEST_F(CommandLineTest, WatchPastTheLastStateAsksTheServer) {
   const Result result = Run({"job", "watch", "job-1", "--from-seq", "3"});
   EXPECT_EQ(result.status, 1);
   EXPECT_THAT(server_.jobs.asked_from(), ElementsAre(3));
+}
+
+TEST_F(CommandLineTest, BackbonesAreListed) {
+  const Result result = Run({"backbone", "list"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "installed\t11.69 M\t1.81\t224 px\t512\t1\t1000\tyes\n"
+            "missing\t\t\t\t\t\t\tno\n");
+  const auto objects = Run({"backbone", "list", "--json"}).objects();
+  ASSERT_EQ(objects.size(), 2u);
+  EXPECT_EQ(objects[0]["class_count"], 1000);
+  EXPECT_EQ(objects[1]["installed"], false);
+}
+
+TEST_F(CommandLineTest, ABackboneIsShownWithItsStages) {
+  const Result result = Run({"backbone", "show", "installed"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("architecture resnet18\n"));
+  EXPECT_THAT(result.out, HasSubstr("preprocessing shorter side to 256 px (bicubic), crop 224 px"));
+  EXPECT_THAT(result.out, HasSubstr("input from 32 px, multiples of 16 px\n"));
+  EXPECT_THAT(result.out, HasSubstr("as the model backbone/installed with 1000 classes\n"));
+  EXPECT_THAT(result.out, HasSubstr("0\tlayer1\t1,234\n"));
+  const auto objects = Run({"backbone", "show", "installed", "--json"}).objects();
+  ASSERT_EQ(objects.size(), 1u);
+  EXPECT_EQ(objects[0]["preprocessing"]["interpolation"], "INTERPOLATION_BICUBIC");
+}
+
+TEST_F(CommandLineTest, UnknownBackboneIsAFailureThatNamesTheKnown) {
+  const Result result = Run({"backbone", "show", "nobody"});
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.err, "graft: backbone: got \"nobody\", want one of installed, missing\n");
 }
 
 TEST_F(CommandLineTest, AliasIsSet) {

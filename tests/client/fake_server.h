@@ -163,8 +163,34 @@ class FakeInferenceService : public v1::InferenceService::Service {
   std::vector<int> request_sizes;
 };
 
+// Has two backbones: "installed", with a classifier, and "missing".
 class FakeModelService : public v1::ModelService::Service {
  public:
+  grpc::Status ListBackbones(grpc::ServerContext*, const v1::ListBackbonesRequest*,
+                             v1::ListBackbonesResponse* response) override {
+    v1::Backbone* const installed = response->add_backbones();
+    installed->set_name("installed");
+    installed->set_installed(true);
+    installed->set_digest("sha256:abc");
+    installed->set_architecture("resnet18");
+    installed->set_paper("He et al. 2015");
+    installed->set_source("a test");
+    installed->add_stages("layer1");
+    installed->add_stage_parameters(1234);
+    installed->set_published_parameter_count(11'689'512);
+    installed->set_gflops(1.814);
+    installed->set_feature_width(512);
+    installed->set_class_count(1000);
+    installed->set_trainable(true);
+    installed->set_min_input_px(32);
+    installed->set_input_multiple_px(16);
+    installed->mutable_preprocessing()->set_resize_px(256);
+    installed->mutable_preprocessing()->set_crop_px(224);
+    installed->mutable_preprocessing()->set_interpolation(v1::INTERPOLATION_BICUBIC);
+    response->add_backbones()->set_name("missing");
+    return grpc::Status::OK;
+  }
+
   grpc::Status SetAlias(grpc::ServerContext*, const v1::SetAliasRequest* request, v1::Model* model) override {
     model->set_name(request->name());
     (*model->mutable_aliases())[request->alias()] = request->version();

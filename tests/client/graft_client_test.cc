@@ -245,6 +245,14 @@ TEST_F(GraftClientTest, WatchStopsWhenTheCallbackSaysFalse) {
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
 }
 
+TEST_F(GraftClientTest, OneBackboneIsFoundByItsName) {
+  const auto client = MakeClient();
+  const auto backbone = client->GetBackbone("installed");
+  ASSERT_TRUE(backbone.ok()) << backbone.status();
+  EXPECT_EQ(backbone->class_count(), 1000);
+  EXPECT_TRUE(absl::IsNotFound(client->GetBackbone("nobody").status()));
+}
+
 TEST_F(GraftClientTest, ServersErrorKeepsCodeAndMessage) {
   const auto job = MakeClient()->GetJob("nothing");
   EXPECT_EQ(job.status(), absl::NotFoundError("job: got \"nothing\", no such job"));

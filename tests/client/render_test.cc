@@ -74,6 +74,7 @@ TEST(FormatTest, TimestampThatIsNotSetIsEmpty) {
 TEST(FormatTest, EnumsReadLikeTheCommandsOptions) {
   EXPECT_EQ(FormatState(v1::JOB_STATE_SUCCEEDED), "succeeded");
   EXPECT_EQ(FormatStrategy(v1::STRATEGY_FINE_TUNE), "fine-tune");
+  EXPECT_EQ(FormatInterpolation(v1::INTERPOLATION_BICUBIC), "bicubic");
 }
 
 TEST(FormatTest, ControlCharactersDoNotReachTheTerminal) { EXPECT_EQ(Printable("a\033[2Jb\nc"), "a?[2Jb c"); }

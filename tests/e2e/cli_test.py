@@ -91,7 +91,27 @@ class CliTest(fixture.ServiceTest):
         backbones = {b["name"]: b for b in self.service.json("backbone", "list")}
         self.assertTrue(backbones["mobilenet_v3_small"]["installed"])
         self.assertFalse(backbones["mobilenet_v2"]["installed"])
+        self.assertEqual(self.service.json("backbone", "show", "mobilenet_v2"), [backbones["mobilenet_v2"]])
         self.assertTrue(self.service.json("server", "info")[0]["devices"])
+
+    def test_job_with_an_input_size_makes_a_model_of_that_size(self):
+        _, job = self.train("--dataset", "colors", *fixture.FROZEN_HEAD, "--epochs", "2", "--input-px", "64", "--model",
+                            "small")
+        self.assertEqual(job["effective"]["input_px"], 64)
+        version = self.service.json("model", "show", "small")[0]["versions"][0]
+        self.assertEqual(version["preprocessing"]["crop_px"], 64)
+        self.classify("small")
+
+    def test_training_from_scratch_needs_no_installed_backbone(self):
+        _, job = self.train("--dataset", "colors", "--backbone", "mobilenet_v2", "--strategy", "scratch", "--model",
+                            "scratched", "--epochs", "1", "--input-px", "32")
+        self.assertEqual((job["state"], job["parameters"]["frozen"]), ("JOB_STATE_SUCCEEDED", "0"))
+        self.classify("scratched")
+
+    def test_backbone_without_a_classifier_says_what_to_do(self):
+        file = next(iter(self.held_out))
+        result = self.service.graft("classify", "--model", "backbone/mobilenet_v3_small", file)
+        self.refused(result, "train a model on it")
 
     def test_text_output_has_a_line_for_each_thing(self):
         result = self.service.graft("job", "list", "--limit", "0")

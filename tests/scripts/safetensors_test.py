@@ -7,7 +7,7 @@ import unittest
 import weight_files as files
 
 import safetensors
-from tensors import Tensor, WeightsError, to_float32
+from tensors import Tensor, WeightsError, narrowed
 
 TWO = {"b": Tensor("F32", (2,), files.floats(1, 2)), "a": Tensor("F16", (1, 3), files.halves(3, 4, 5))}
 
@@ -35,6 +35,13 @@ class SafetensorsTest(unittest.TestCase):
         (size,) = struct.unpack_from("<Q", data)
         self.assertEqual(size % 8, 0)
         self.assertEqual(data[8 + size:], TWO["a"].data + TWO["b"].data)
+
+    def test_written_file_is_the_serialized_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "deep", "x.safetensors")
+            safetensors.write(path, TWO, {"architecture": "x"})
+            with open(path, "rb") as f:
+                self.assertEqual(f.read(), safetensors.serialize(TWO, {"architecture": "x"}))
 
     def test_write_leaves_no_file_behind_when_it_fails(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -73,18 +80,19 @@ class SafetensorsTest(unittest.TestCase):
         self.refused(raw({"a": a}, b"\0" * 5), "got 5 bytes, want 4")
 
 
-class ToFloat32Test(unittest.TestCase):
-    def test_every_floating_dtype(self):
+class NarrowedTest(unittest.TestCase):
+    def test_double_is_rounded_to_float32_and_the_others_stay(self):
         want = files.floats(1.5, -2.0)
-        for dtype, data in (("F32", want), ("F16", files.halves(1.5, -2.0)), ("F64", struct.pack("<2d", 1.5, -2.0)),
-                            ("BF16", want[2:4] + want[6:8])):
-            self.assertEqual(to_float32(Tensor(dtype, (2,), data), "a"), Tensor("F32", (2,), want))
+        self.assertEqual(narrowed(Tensor("F64", (2,), struct.pack("<2d", 1.5, -2.0)), "a"), Tensor("F32", (2,), want))
+        for dtype, data in (("F32", want), ("F16", files.halves(1.5, -2.0)), ("BF16", want[2:4] + want[6:8])):
+            tensor = Tensor(dtype, (2,), data)
+            self.assertIs(narrowed(tensor, "a"), tensor)
 
     def test_integers_and_values_beyond_the_range_are_refused(self):
         with self.assertRaisesRegex(WeightsError, "dtype: got I64"):
-            to_float32(Tensor("I64", (1,), b"\0" * 8), "a")
+            narrowed(Tensor("I64", (1,), b"\0" * 8), "a")
         with self.assertRaisesRegex(WeightsError, "beyond"):
-            to_float32(Tensor("F64", (1,), struct.pack("<d", 1e300)), "a")
+            narrowed(Tensor("F64", (1,), struct.pack("<d", 1e300)), "a")
 
 
 if __name__ == "__main__":

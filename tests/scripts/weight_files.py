@@ -6,6 +6,9 @@ import zipfile
 
 import paths  # noqa: F401
 
+import safetensors
+from tensors import Tensor
+
 
 def floats(*values):
     return struct.pack(f"<{len(values)}f", *values)
@@ -30,7 +33,8 @@ def _tuple(*parts):
 
 def storage(key, elements, kind="FloatStorage"):
     """The pickle opcodes of a reference to a storage, as torch.save writes it."""
-    return _tuple(_text("storage"), b"ctorch\n" + kind.encode() + b"\n", _text(key), _text("cpu"), _number(elements)) + b"Q"
+    kind = b"ctorch\n" + kind.encode() + b"\n"
+    return _tuple(_text("storage"), kind, _text(key), _text("cpu"), _number(elements)) + b"Q"
 
 
 def tensor(key, elements, shape, strides, offset=0, kind="FloatStorage"):
@@ -66,12 +70,33 @@ def legacy_pth(data_pkl, storages):
     return head + data_pkl + pickle.dumps(list(storages), 2) + tail
 
 
-def gguf(tensors, pairs=b"", pair_count=0, version=3):
-    """The bytes of a GGUF file; tensors are {name: (type, dimensions in GGUF's order, bytes)}."""
-    infos, body = b"", b""
-    for name, (kind, dimensions, data) in tensors.items():
-        infos += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(dimensions))
-        infos += struct.pack(f"<{len(dimensions)}Q", *dimensions) + struct.pack("<IQ", kind, len(body))
-        body += data + b"\0" * (-len(data) % 32)
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), pair_count) + pairs + infos
-    return head + b"\0" * (-len(head) % 32) + body
+def early_pth():
+    """SMALL as Python 2 and PyTorch before 0.4 wrote it: byte strings for text, and the first _rebuild_tensor."""
+    def old(key, elements, shape, strides):
+        reference = _tuple(b"U\7storage", b"ctorch\nFloatStorage\n", b"U" + bytes([len(key)]) + key.encode(), b"U\3cpu",
+                           _number(elements), b"N") + b"Q"
+        arguments = _tuple(reference, _number(0), _tuple(*map(_number, shape)), _tuple(*map(_number, strides)))
+        return b"ctorch._utils\n_rebuild_tensor\n" + arguments + b"R"
+
+    pairs = b"".join(b"](U" + bytes([len(name)]) + name.encode() + opcodes + b"e" for name, opcodes in (
+        ("conv.weight", old("11", 6, (2, 3), (3, 1))), ("bn.running_var", old("22", 2, (2,), (1,)))))
+    pickled = b"\x80\x02ccollections\nOrderedDict\n(](" + pairs + b"etR."
+    return legacy_pth(pickled, {"11": (6, SMALL["conv.weight"].data), "22": (2, SMALL["bn.running_var"].data)})
+
+
+# A network of two tensors, in the formats that people publish.
+SMALL = {"conv.weight": Tensor("F32", (2, 3), floats(0, 1, 2, 3, 4, 5)),
+         "bn.running_var": Tensor("F32", (2,), floats(7, 8))}
+GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + b"\0" * 400
+
+
+def small_pth():
+    """SMALL and a counter, which is not part of a backbone, as torch.save writes them."""
+    entries = {"conv.weight": tensor("0", 6, (2, 3), (3, 1)), "bn.running_var": tensor("1", 2, (2,), (1,)),
+               "bn.num_batches_tracked": tensor("2", 1, (), (), kind="LongStorage")}
+    return pth(state_dict(entries), {"0": SMALL["conv.weight"].data, "1": SMALL["bn.running_var"].data,
+                                     "2": b"\7" + b"\0" * 7})
+
+
+def safetensors_file(metadata, tensors=None):
+    return safetensors.serialize(SMALL if tensors is None else tensors, metadata)

@@ -10,12 +10,17 @@
 
 namespace graft {
 
-// Writes DIRECTORY/mobilenet_v3_small.safetensors with TinyWeights(), as an operator would install a backbone.
-inline void InstallTinyBackbone(const std::string& directory) {
-  const std::string bytes = SerializeSafeTensors(TinyWeights());
-  std::ofstream out(directory + "/mobilenet_v3_small.safetensors", std::ios::binary);
+// Writes DIRECTORY/NAME.safetensors, as an operator would install a backbone.
+inline void InstallWeights(const SafeTensors& weights, const std::string& directory, const std::string& name) {
+  const std::string bytes = SerializeSafeTensors(weights);
+  std::ofstream out(directory + "/" + name + ".safetensors", std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   GRAFT_CHECK(out.flush().good());
+}
+
+// TinyWeights() as mobilenet_v3_small.
+inline void InstallTinyBackbone(const std::string& directory) {
+  InstallWeights(TinyWeights(), directory, "mobilenet_v3_small");
 }
 
 }  // namespace graft

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "worker/backbone/stage.h"
+#include "worker/backbone/tensor_names.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -43,7 +43,7 @@ SafeTensors TinyWeights(uint64_t seed) {
   for (size_t i = 0; i < stages.size(); ++i) {
     for (const auto& [name, tensor] : StateOf(*stages[i])) {
       FillTensor(name, tensor, generator);
-      file.tensors.emplace(absl::StrCat(architecture->stage_names[i], ".", name), tensor.detach());
+      file.tensors.emplace(FullName(architecture->stages[i].prefix, name), tensor.detach());
     }
   }
   return file;

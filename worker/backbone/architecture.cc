@@ -1,22 +1,55 @@
 #include "worker/backbone/architecture.h"
 
-#include "worker/backbone/mobilenet_v2.h"
-#include "worker/backbone/mobilenet_v3.h"
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "worker/backbone/families.h"
 
 namespace graft {
 namespace {
 
-// An architecture is one file and one line here.
+// A family is one file, its declaration in families.h, and one line here.
 const std::map<std::string, Architecture>& Registry() {
   static const auto* const registry = [] {
     auto* map = new std::map<std::string, Architecture>;
-    for (const Architecture& a : {MobileNetV2(), MobileNetV3Small()}) map->emplace(a.name, a);
+    for (const auto& family : {
+             SmallConvnet(),
+             Vgg(),
+             ResNet(),
+             InceptionV3(),
+             Xception(),
+             MobileNetV1(),
+             MobileNetV2(),
+             MobileNetV3(),
+             DenseNet(),
+             EfficientNet(),
+             ConvNeXt(),
+             VisionTransformer(),
+         }) {
+      for (const Architecture& a : family) map->emplace(a.name, a);
+    }
     return map;
   }();
   return *registry;
 }
 
 }  // namespace
+
+bool InputRule::Allows(int side_px) const {
+  return side_px >= min_px && side_px % multiple_px == 0 && side_px <= max_px;
+}
+
+std::string InputRule::Describe() const {
+  if (min_px == max_px) return absl::StrCat(min_px, " px");
+  const std::string range = absl::StrCat("from ", min_px, " px to ", max_px, " px");
+  return multiple_px == 1 ? range : absl::StrCat("multiples of ", multiple_px, " px, ", range);
+}
+
+std::vector<std::string> Architecture::stage_names() const {
+  std::vector<std::string> names;
+  for (const StageInfo& stage : stages) names.push_back(stage.name);
+  return names;
+}
 
 const Architecture* FindArchitecture(const std::string& name) {
   const auto it = Registry().find(name);

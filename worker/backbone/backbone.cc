@@ -3,14 +3,17 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
+#include "worker/backbone/backbone_metadata.h"
+#include "worker/backbone/gguf.h"
+#include "worker/backbone/script_backbone.h"
 #include "worker/backbone/stage.h"
+#include "worker/backbone/tensor_names.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/sha256.h"
 #include "worker/base/status.h"
@@ -18,148 +21,244 @@
 namespace graft {
 namespace {
 
-// Names, shapes and values in name order.
-std::string DigestOf(const std::map<std::string, at::Tensor>& tensors) {
-  Sha256 sha;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor plain = tensor.contiguous();
-    sha.Update(absl::StrCat(name, " ", c10::toString(plain.scalar_type()), " ", absl::StrJoin(plain.sizes(), ","), "\n"));
-    sha.Update(absl::string_view(static_cast<const char*>(plain.data_ptr()), plain.nbytes()));
-  }
-  return sha.Finish();
-}
-
 std::string ShapeText(const at::Tensor& tensor) { return absl::StrCat("[", absl::StrJoin(tensor.sizes(), ", "), "]"); }
 
-// Copies tensors "<prefix>.<name>" into `stage` and takes them off `unused`; what is wrong goes to `problems`.
-void CopyInto(const std::map<std::string, at::Tensor>& tensors, const std::string& prefix, Stage* stage,
-              std::set<std::string>* unused, std::vector<std::string>* problems) {
+// Copies `from` to `target`; what is wrong with it goes to `problems`.
+void CopyTensor(const NamedTensor& from, const std::string& name, at::Tensor target,
+                std::vector<std::string>* problems) {
+  const std::string shown = from.file_name == name ? name : absl::StrCat(name, " (", from.file_name, ")");
+  // An alias may be of a layer that its publisher wrote otherwise: a linear one as a 1x1 convolution.
+  const bool same = from.file_name == name ? from.tensor.sizes() == target.sizes()
+                                           : from.tensor.numel() == target.numel() && from.tensor.dim() > 0 &&
+                                                 (from.tensor.sizes() == target.sizes() ||
+                                                  from.tensor.size(0) == target.size(0));
+  if (!same) {
+    problems->push_back(absl::StrCat(shown, ": got ", ShapeText(from.tensor), ", want ", ShapeText(target)));
+  } else if (!from.tensor.is_floating_point()) {
+    problems->push_back(absl::StrCat(shown, ": got integers, want floating point"));
+  } else {
+    target.copy_(from.tensor.reshape(target.sizes()));
+  }
+}
+
+// Copies the stage's tensors, whose names begin with `prefix`, and takes them off `unused`.
+void CopyInto(const TensorNames& tensors, const std::string& prefix, Stage* stage, std::set<std::string>* unused,
+              std::vector<std::string>* problems) {
   torch::NoGradGuard no_grad;
   for (auto& [name, target] : StateOf(*stage)) {
-    const std::string full = absl::StrCat(prefix, ".", name);
-    const auto it = tensors.find(full);
+    const std::string full = FullName(prefix, name);
+    const auto it = tensors.by_name.find(full);
     unused->erase(full);
-    if (it == tensors.end()) {
+    if (it == tensors.by_name.end()) {
       problems->push_back(absl::StrCat(full, ": missing"));
-    } else if (it->second.sizes() != target.sizes()) {
-      problems->push_back(absl::StrCat(full, ": got ", ShapeText(it->second), ", want ", ShapeText(target)));
-    } else if (!it->second.is_floating_point()) {
-      problems->push_back(absl::StrCat(full, ": got integers, want floating point"));
     } else {
-      target.copy_(it->second);
+      CopyTensor(it->second, full, target, problems);
     }
   }
 }
 
-absl::Status ParseTriple(const std::string& key, const std::string& text, std::array<float, 3>* out) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ',');
-  for (size_t i = 0; i < 3; ++i) {
-    if (parts.size() != 3 || !absl::SimpleAtof(parts[i], &(*out)[i])) {
-      return absl::InvalidArgumentError(absl::StrCat("metadata ", key, ": got \"", text, "\", want three numbers"));
+void Digest(const std::string& prefix, const Stage& stage, Sha256* sha) {
+  for (const auto& [name, tensor] : StateOf(stage)) {
+    const at::Tensor plain = tensor.detach().cpu().contiguous();
+    sha->Update(absl::StrCat(FullName(prefix, name), " ", absl::StrJoin(plain.sizes(), ","), "\n"));
+    sha->Update(absl::string_view(static_cast<const char*>(plain.data_ptr()), plain.nbytes()));
+  }
+}
+
+// He et al. 2015 (arXiv:1502.01852) for convolutions and linear layers; norms and scales keep what they begin with.
+void Initialise(Stage* stage, const at::Generator& generator) {
+  torch::NoGradGuard no_grad;
+  for (auto& [name, tensor] : StateOf(*stage)) {
+    if (absl::EndsWith(name, "weight") && tensor.dim() > 1) {
+      const auto fan_in = static_cast<double>(tensor.numel() / tensor.size(0));
+      tensor.normal_(0, std::sqrt(2 / fan_in), generator);
+    } else if (absl::EndsWith(name, "pos_embedding")) {
+      tensor.normal_(0, 0.02, generator);  // Dosovitskiy et al. 2020, as in BERT
     }
+  }
+}
+
+absl::StatusOr<const Architecture*> ArchitectureNamed(const std::string& name) {
+  const Architecture* architecture = FindArchitecture(name);
+  if (architecture != nullptr) return architecture;
+  return absl::InvalidArgumentError(
+      absl::StrCat("architecture: got \"", name, "\", want one of ", absl::StrJoin(ArchitectureNames(), ", ")));
+}
+
+// What weights ask for that the network cannot do would change their answers without a word.
+absl::Status CheckBuild(const BuildOptions& build, const Architecture& architecture) {
+  if (build.tensorflow_same_padding && !architecture.has_same_padding) {
+    return absl::InvalidArgumentError(absl::StrCat("metadata padding: got \"tensorflow_same\", want none: ",
+                                                   architecture.name, " is only built with its own padding"));
+  }
+  if (build.norm_epsilon > 0 && architecture.norm_epsilon == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("metadata norm_epsilon: got ", build.norm_epsilon, ", want none: ", architecture.name,
+                     " has no batch norm"));
   }
   return absl::OkStatus();
 }
 
+std::shared_ptr<const Architecture> Unowned(const Architecture* architecture) {
+  return {std::shared_ptr<const Architecture>(), architecture};  // the registry lives as long as the process
+}
+
 }  // namespace
 
-// Stages twice: as loaded, to copy from, and prepared, to run. The first share the file's memory budget with nobody
-// and are small beside activations.
-struct Backbone::Prepared {
+// Stages twice: as loaded, to copy from, and prepared, to run.
+struct Backbone::Parts {
   std::vector<std::shared_ptr<Stage>> original, prepared;
   std::shared_ptr<Stage> classifier;  // null when the file has none
 };
 
-Backbone::Backbone() : prepared_(std::make_unique<Prepared>()) {}
+Backbone::Backbone() : parts_(std::make_unique<Parts>()) {}
 Backbone::~Backbone() = default;
 
-absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Load(const std::string& path,
-                                                               const std::string& fallback_architecture,
+absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Load(const std::string& path, const std::string& name,
                                                                const std::string& device) {
-  absl::StatusOr<SafeTensors> file = absl::UnknownError("");
-  RETURN_IF_ERROR(TryTorch("read the weights", [&] {
-    file = ReadSafeTensors(path);
-    return file.status();
+  SafeTensors file;
+  RETURN_IF_ERROR(TryTorch("read the weights", [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(file, absl::EndsWith(path, ".gguf") ? ReadGguf(path) : ReadSafeTensors(path));
+    return absl::OkStatus();
   }));
-  return Create(*file, fallback_architecture, device);
+  return Create(file, name, device);
 }
 
-absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Create(const SafeTensors& file,
-                                                                 const std::string& fallback_architecture,
+absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Create(const SafeTensors& file, const std::string& name,
                                                                  const std::string& device) {
-  const auto get = [&](const char* key, const std::string& otherwise) {
-    const auto it = file.metadata.find(key);
-    return it == file.metadata.end() ? otherwise : it->second;
-  };
   std::shared_ptr<Backbone> backbone(new Backbone);
-  const std::string name = get("architecture", fallback_architecture);
-  backbone->architecture_ = FindArchitecture(name);
-  if (backbone->architecture_ == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("architecture: got \"", name, "\", want one of ",
-                                                   absl::StrJoin(ArchitectureNames(), ", ")));
-  }
-  const Architecture& architecture = *backbone->architecture_;
-  const std::string padding = get("padding", "");
-  if (!padding.empty() && padding != "tensorflow_same") {
-    return absl::InvalidArgumentError(absl::StrCat("metadata padding: got \"", padding, "\", want tensorflow_same or none"));
-  }
-  backbone->build_options_.tensorflow_same_padding = !padding.empty();
-  backbone->preprocessing_ = architecture.preprocessing;
-  if (file.metadata.count("mean") > 0) RETURN_IF_ERROR(ParseTriple("mean", get("mean", ""), &backbone->preprocessing_.mean));
-  if (file.metadata.count("std") > 0) RETURN_IF_ERROR(ParseTriple("std", get("std", ""), &backbone->preprocessing_.std));
+  backbone->name_ = name;
+  ASSIGN_OR_RETURN(const BackboneMetadata metadata, ParseBackboneMetadata(file.metadata));
+  ASSIGN_OR_RETURN(const Architecture* architecture,
+                   ArchitectureNamed(metadata.architecture.empty() ? name : metadata.architecture));
+  backbone->architecture_ = Unowned(architecture);
+  backbone->stage_names_ = architecture->stage_names();
+  backbone->source_ = metadata.source;
+  backbone->preprocessing_ = metadata.Over(architecture->preprocessing);
   RETURN_IF_ERROR(backbone->preprocessing_.Validate());
-  backbone->source_ = get("source", "");
+  if (const int side = backbone->preprocessing_.crop_px; !architecture->input.Allows(side)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("metadata crop_px: got ", side, ", want ", architecture->input.Describe()));
+  }
+  RETURN_IF_ERROR(CheckBuild(metadata.build, *architecture));
+  ASSIGN_OR_RETURN(const TensorNames tensors, OurNames(file.tensors, *architecture));
+  backbone->build_options_ = metadata.build;
+  if (metadata.build.norm_epsilon == 0 && tensors.used_aliases) {
+    backbone->build_options_.norm_epsilon = architecture->alias_norm_epsilon;
+  }
+  RETURN_IF_ERROR(TryTorch("build the backbone", [&]() -> absl::Status {
+    backbone->device_ = at::Device(device);
+    RETURN_IF_ERROR(backbone->Build(tensors));
+    const int64_t classes = backbone->parts_->classifier == nullptr ? 0 : tensors.classes;
+    ASSIGN_OR_RETURN(backbone->class_names_, metadata.ClassNames(classes));
+    return backbone->Prepare();
+  }));
+  return std::shared_ptr<const Backbone>(std::move(backbone));
+}
 
+absl::Status Backbone::Build(const TensorNames& tensors) {
   std::vector<std::string> problems;
   std::set<std::string> unused;
-  for (const auto& [tensor_name, unused_tensor] : file.tensors) {
-    if (!absl::EndsWith(tensor_name, "num_batches_tracked")) unused.insert(tensor_name);
+  for (const auto& [name, unused_tensor] : tensors.by_name) unused.insert(name);
+  if (architecture_->inspect) architecture_->inspect(tensors, &build_options_);
+  parts_->original = architecture_->build_stages(build_options_);
+  GRAFT_CHECK(parts_->original.size() == architecture_->stages.size());
+  for (size_t i = 0; i < parts_->original.size(); ++i) {
+    CopyInto(tensors, architecture_->stages[i].prefix, parts_->original[i].get(), &unused, &problems);
   }
-  const absl::Status built = TryTorch("build the backbone", [&] {
-    backbone->device_ = at::Device(device);
-    Prepared& parts = *backbone->prepared_;
-    parts.original = architecture.build_stages(backbone->build_options_);
-    GRAFT_CHECK(parts.original.size() == architecture.stage_names.size());
-    for (size_t i = 0; i < parts.original.size(); ++i) {
-      CopyInto(file.tensors, architecture.stage_names[i], parts.original[i].get(), &unused, &problems);
-    }
-    const auto bias = std::find_if(file.tensors.rbegin(), file.tensors.rend(), [](const auto& item) {
-      return absl::StartsWith(item.first, "classifier.") && absl::EndsWith(item.first, ".bias");
-    });  // the last layer's: it says how many classes
-    if (bias != file.tensors.rend() && bias->second.dim() == 1) {
-      parts.classifier = architecture.build_classifier(bias->second.size(0));
-      CopyInto(file.tensors, "classifier", parts.classifier.get(), &unused, &problems);
-      parts.classifier->eval();
-      parts.classifier->to(backbone->device_);
-    }
-    return absl::OkStatus();
-  });
-  RETURN_IF_ERROR(built);
-  for (const std::string& extra : unused) problems.push_back(extra + ": unexpected");
-  if (!problems.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("weights do not fit ", name, ":\n", absl::StrJoin(problems, "\n")));
+  if (tensors.classes > 0) {
+    parts_->classifier = architecture_->build_classifier(tensors.classes);
+    CopyInto(tensors, "", parts_->classifier.get(), &unused, &problems);
   }
-  return Finish(std::move(backbone), file);
+  for (const std::string& name : unused) {
+    problems.push_back(absl::StrCat(tensors.by_name.at(name).file_name, ": unexpected"));
+  }
+  if (problems.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("weights do not fit ", architecture_->name, ":\n", absl::StrJoin(problems, "\n")));
 }
 
-absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Finish(std::shared_ptr<Backbone> backbone,
-                                                                         const SafeTensors& file) {
-  RETURN_IF_ERROR(TryTorch("prepare the backbone", [&] {
-    backbone->digest_ = DigestOf(file.tensors);
-    Prepared& parts = *backbone->prepared_;
-    parts.prepared = backbone->CopyStages(0, backbone->num_stages());
-    for (const auto& stage : parts.prepared) PrepareToPredict(stage.get());
+absl::Status Backbone::Prepare() {
+  if (digest_.empty()) {
+    Sha256 sha;
+    sha.Update(absl::StrCat(architecture_->name, " ", build_options_.tensorflow_same_padding, " ",
+                            build_options_.norm_epsilon == architecture_->norm_epsilon ? 0 : build_options_.norm_epsilon,
+                            "\n"));
+    for (size_t i = 0; i < parts_->original.size(); ++i) {
+      Digest(architecture_->stages[i].prefix, *parts_->original[i], &sha);
+    }
+    if (parts_->classifier != nullptr) Digest("", *parts_->classifier, &sha);
+    digest_ = sha.Finish();
+  }
+  parts_->prepared = CopyStages(0, num_stages());
+  for (const auto& stage : parts_->prepared) PrepareToPredict(stage.get());
+  if (parts_->classifier != nullptr) {
+    parts_->classifier->to(device_);
+    PrepareToPredict(parts_->classifier.get());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Untrained(const std::string& name,
+                                                                    const std::string& device, uint64_t seed) {
+  ASSIGN_OR_RETURN(const Architecture* architecture, ArchitectureNamed(name));
+  std::shared_ptr<Backbone> backbone(new Backbone);
+  backbone->name_ = name;
+  backbone->architecture_ = Unowned(architecture);
+  backbone->stage_names_ = architecture->stage_names();
+  backbone->preprocessing_ = architecture->preprocessing;
+  backbone->source_ = "random weights";
+  backbone->digest_ = "untrained:" + name;
+  RETURN_IF_ERROR(TryTorch("build the backbone", [&] {
+    backbone->device_ = at::Device(device);
+    backbone->parts_->original = architecture->build_stages({});
+    const at::Generator generator = at::detail::createCPUGenerator(seed);
+    for (const auto& stage : backbone->parts_->original) Initialise(stage.get(), generator);
+    return backbone->Prepare();
+  }));
+  return std::shared_ptr<const Backbone>(std::move(backbone));
+}
+
+absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::LoadScript(const std::string& path,
+                                                                     const std::string& manifest,
+                                                                     const std::string& name,
+                                                                     const std::string& device) {
+  std::shared_ptr<Backbone> backbone(new Backbone);
+  backbone->name_ = name;
+  RETURN_IF_ERROR(TryTorch("read the TorchScript file", [&]() -> absl::Status {
+    backbone->device_ = at::Device(device);
+    ASSIGN_OR_RETURN(ScriptBackbone script, ReadScriptBackbone(path, manifest, name, backbone->device_));
+    backbone->architecture_ = std::make_shared<const Architecture>(std::move(script.architecture));
+    backbone->digest_ = script.digest;
+    backbone->source_ = script.source;
     return absl::OkStatus();
   }));
+  backbone->stage_names_ = backbone->architecture_->stage_names();
+  backbone->preprocessing_ = backbone->architecture_->preprocessing;
+  backbone->parts_->original = backbone->architecture_->build_stages({});
+  backbone->parts_->prepared = backbone->parts_->original;
   return std::shared_ptr<const Backbone>(std::move(backbone));
 }
 
 int64_t Backbone::parameter_count(int begin, int end) const {
   int64_t count = 0;
   for (int i = begin; i < end; ++i) {
-    for (const at::Tensor& parameter : prepared_->original[i]->parameters()) count += parameter.numel();
+    for (const at::Tensor& parameter : parts_->original[i]->parameters()) count += parameter.numel();
   }
   return count;
+}
+
+absl::StatusOr<PreprocessSpec> Backbone::PreprocessingFor(int input_px) const {
+  if (input_px == 0 || input_px == preprocessing_.crop_px) return preprocessing_;
+  PreprocessSpec spec = preprocessing_;
+  spec.crop_px = input_px;
+  spec.resize_px = static_cast<int>(std::lround(static_cast<double>(input_px) * preprocessing_.resize_px /
+                                                preprocessing_.crop_px));
+  if (!architecture_->input.Allows(input_px) || !spec.Validate().ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input_px: got ", input_px, ", want ", architecture_->input.Describe()));
+  }
+  return spec;
 }
 
 at::Tensor Backbone::Forward(const at::Tensor& x, int begin, int end) const {
@@ -167,7 +266,7 @@ at::Tensor Backbone::Forward(const at::Tensor& x, int begin, int end) const {
   torch::NoGradGuard no_grad;
   at::Tensor y = x.to(device_, /*non_blocking=*/true);
   if (begin == 0) y = y.contiguous(at::MemoryFormat::ChannelsLast);
-  for (int i = begin; i < end; ++i) y = prepared_->prepared[i]->Forward(y);
+  for (int i = begin; i < end; ++i) y = parts_->prepared[i]->Forward(y);
   return y;
 }
 
@@ -175,18 +274,20 @@ at::TensorOptions Backbone::input_options() const {
   return at::TensorOptions(at::kFloat).memory_format(at::MemoryFormat::ChannelsLast).pinned_memory(device_.is_cuda());
 }
 
-at::Tensor Backbone::OwnLogits(const at::Tensor& x) const {
-  if (prepared_->classifier == nullptr) return at::Tensor();
+at::Tensor Backbone::OwnLogits(const at::Tensor& features) const {
+  GRAFT_CHECK(parts_->classifier != nullptr);
   torch::NoGradGuard no_grad;
-  return prepared_->classifier->Forward(Forward(x, 0, num_stages()));
+  return parts_->classifier->Forward(features.to(device_, /*non_blocking=*/true));
 }
 
 std::vector<std::shared_ptr<Stage>> Backbone::CopyStages(int begin, int end) const {
+  if (begin == end) return {};
+  GRAFT_CHECK(architecture_->trainable);  // a script's one stage is shared
   torch::NoGradGuard no_grad;
   std::vector<std::shared_ptr<Stage>> stages = architecture_->build_stages(build_options_);
   for (int i = begin; i < end; ++i) {
     stages[i]->to(device_);
-    const auto from = StateOf(*prepared_->original[i]);
+    const auto from = StateOf(*parts_->original[i]);
     auto to = StateOf(*stages[i]);
     for (size_t j = 0; j < from.size(); ++j) to[j].second.copy_(from[j].second);
   }

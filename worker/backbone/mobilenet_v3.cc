@@ -1,143 +1,133 @@
-#include "worker/backbone/mobilenet_v3.h"
-
-#include <torch/torch.h>
-
-#include <optional>
-
 #include "absl/strings/str_cat.h"
-#include "worker/backbone/blocks.h"
+#include "worker/backbone/families.h"
+#include "worker/backbone/inverted_residual.h"
 
 namespace graft {
 namespace {
 
-struct BlockOptions {
+struct Row {
   int64_t in, kernel, expanded, out;
   bool squeeze_excitation;
   Activation activation;
   int64_t stride;
+  int timm_stage;
 };
 
-// Howard et al. 2019, table 2.
-constexpr BlockOptions kSmallBlocks[] = {
-    {16, 3, 16, 16, true, Activation::kRelu, 2},      {16, 3, 72, 24, false, Activation::kRelu, 2},
-    {24, 3, 88, 24, false, Activation::kRelu, 1},     {24, 5, 96, 40, true, Activation::kHardswish, 2},
-    {40, 5, 240, 40, true, Activation::kHardswish, 1}, {40, 5, 240, 40, true, Activation::kHardswish, 1},
-    {40, 5, 120, 48, true, Activation::kHardswish, 1}, {48, 5, 144, 48, true, Activation::kHardswish, 1},
-    {48, 5, 288, 96, true, Activation::kHardswish, 2}, {96, 5, 576, 96, true, Activation::kHardswish, 1},
-    {96, 5, 576, 96, true, Activation::kHardswish, 1}};
+constexpr double kEpsilon = 1e-3;  // torchvision: partial(BatchNorm2d, eps=0.001, momentum=0.01)
+constexpr Activation kRe = Activation::kRelu, kHs = Activation::kHardswish;
 
-// To the nearest multiple of 8, never more than 10 % below (torchvision _make_divisible).
-int64_t MakeDivisible(double value) {
-  const int64_t rounded = std::max<int64_t>(8, static_cast<int64_t>(value + 4) / 8 * 8);
-  return rounded < 0.9 * value ? rounded + 8 : rounded;
+// Howard et al. 2019, table 2.
+const std::vector<Row>& SmallRows() {
+  static const auto* const rows = new std::vector<Row>{
+      {16, 3, 16, 16, true, kRe, 2, 0},   {16, 3, 72, 24, false, kRe, 2, 1},  {24, 3, 88, 24, false, kRe, 1, 1},
+      {24, 5, 96, 40, true, kHs, 2, 2},   {40, 5, 240, 40, true, kHs, 1, 2},  {40, 5, 240, 40, true, kHs, 1, 2},
+      {40, 5, 120, 48, true, kHs, 1, 3},  {48, 5, 144, 48, true, kHs, 1, 3},  {48, 5, 288, 96, true, kHs, 2, 4},
+      {96, 5, 576, 96, true, kHs, 1, 4},  {96, 5, 576, 96, true, kHs, 1, 4}};
+  return *rows;
 }
 
-ConvNormOptions Layer(const BuildOptions& build, int64_t in, int64_t out, Activation activation) {
-  ConvNormOptions options;
+// Howard et al. 2019, table 1.
+const std::vector<Row>& LargeRows() {
+  static const auto* const rows = new std::vector<Row>{
+      {16, 3, 16, 16, false, kRe, 1, 0},   {16, 3, 64, 24, false, kRe, 2, 1},   {24, 3, 72, 24, false, kRe, 1, 1},
+      {24, 5, 72, 40, true, kRe, 2, 2},    {40, 5, 120, 40, true, kRe, 1, 2},   {40, 5, 120, 40, true, kRe, 1, 2},
+      {40, 3, 240, 80, false, kHs, 2, 3},  {80, 3, 200, 80, false, kHs, 1, 3},  {80, 3, 184, 80, false, kHs, 1, 3},
+      {80, 3, 184, 80, false, kHs, 1, 3},  {80, 3, 480, 112, true, kHs, 1, 4},  {112, 3, 672, 112, true, kHs, 1, 4},
+      {112, 5, 672, 160, true, kHs, 2, 5}, {160, 5, 960, 160, true, kHs, 1, 5}, {160, 5, 960, 160, true, kHs, 1, 5}};
+  return *rows;
+}
+
+ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out) {
+  ConvOptions options;
   options.in = in;
   options.out = out;
-  options.activation = activation;
-  options.epsilon = 1e-3;  // torchvision mobilenet_v3: partial(BatchNorm2d, eps=0.001, momentum=0.01)
+  options.activation = Activation::kHardswish;
+  options.epsilon = build.norm_epsilon > 0 ? build.norm_epsilon : kEpsilon;
   options.momentum = 0.01;
   options.same_padding = build.tensorflow_same_padding;
   return options;
 }
 
-// Hu et al. 2018 (arXiv:1709.01507), with hard sigmoid.
-class SqueezeExcitation {
- public:
-  SqueezeExcitation(torch::nn::Module* parent, const std::string& path, int64_t channels)
-      : fc1_(torch::nn::Conv2dOptions(channels, MakeDivisible(channels / 4), 1)),
-        fc2_(torch::nn::Conv2dOptions(MakeDivisible(channels / 4), channels, 1)) {
-    RegisterAt(parent, path + ".fc1", fc1_.ptr());
-    RegisterAt(parent, path + ".fc2", fc2_.ptr());
-  }
-  at::Tensor operator()(const at::Tensor& x) {
-    const at::Tensor pooled = x.mean({2, 3}, /*keepdim=*/true);  // [n, c, 1, 1]
-    const at::Tensor scale = at::hardsigmoid(fc2_->forward(at::relu(fc1_->forward(pooled))));
-    return x * scale;
-  }
+InvertedResidualOptions BlockOf(const BuildOptions& build, const Row& row) {
+  InvertedResidualOptions options;
+  options.in = row.in;
+  options.expanded = row.expanded;
+  options.out = row.out;
+  options.kernel = row.kernel;
+  options.stride = row.stride;
+  options.activation = row.activation;
+  options.squeezed = row.squeeze_excitation ? MakeDivisible(static_cast<double>(row.expanded / 4)) : 0;
+  options.gate = Gate::kHardsigmoid;
+  options.layer = Layer(build, 0, 0);
+  return options;
+}
 
- private:
-  torch::nn::Conv2d fc1_, fc2_;
-};
-
-class InvertedResidual : public Stage {
- public:
-  InvertedResidual(const BuildOptions& build, const BlockOptions& block)
-      : residual_(block.stride == 1 && block.in == block.out) {
-    int next = 0;
-    const auto add = [&](const ConvNormOptions& options) {
-      const std::string path = absl::StrCat("block.", next++);
-      return ConvNorm(this, path + ".0", path + ".1", options);
-    };
-    if (block.expanded != block.in) expand_.emplace(add(Layer(build, block.in, block.expanded, block.activation)));
-    ConvNormOptions depthwise = Layer(build, block.expanded, block.expanded, block.activation);
-    depthwise.kernel = block.kernel;
-    depthwise.stride = block.stride;
-    depthwise.groups = block.expanded;
-    depthwise_.emplace(add(depthwise));
-    if (block.squeeze_excitation) excite_.emplace(this, absl::StrCat("block.", next++), block.expanded);
-    project_.emplace(add(Layer(build, block.expanded, block.out, Activation::kNone)));
-  }
-
-  at::Tensor Forward(const at::Tensor& x) override {
-    at::Tensor y = expand_ ? (*expand_)(x) : x;
-    y = (*depthwise_)(y);
-    if (excite_) y = (*excite_)(y);
-    y = (*project_)(y);
-    return residual_ ? y + x : y;
-  }
-
-  void Fold() override {
-    if (expand_) expand_->Fold();
-    depthwise_->Fold();
-    project_->Fold();
-  }
-
- private:
-  const bool residual_;
-  std::optional<ConvNorm> expand_, depthwise_, project_;
-  std::optional<SqueezeExcitation> excite_;
-};
-
-std::vector<std::shared_ptr<Stage>> BuildSmall(const BuildOptions& build) {
-  std::vector<std::shared_ptr<Stage>> stages;
-  ConvNormOptions stem = Layer(build, 3, 16, Activation::kHardswish);
-  stem.kernel = 3;
+std::vector<StagePtr> Build(const BuildOptions& build, const std::vector<Row>& rows) {
+  ConvOptions stem = Layer(build, 3, 16);
+  stem.kernel = {3, 3};
   stem.stride = 2;
-  stages.push_back(ConvNormStage(stem));
-  for (const BlockOptions& block : kSmallBlocks) stages.push_back(std::make_shared<InvertedResidual>(build, block));
-  stages.push_back(ConvNormStage(Layer(build, 96, 576, Activation::kHardswish)));
+  std::vector<StagePtr> stages{ConvNormStage(stem)};
+  for (const Row& row : rows) stages.push_back(InvertedResidual(BlockOf(build, row)));
+  stages.push_back(ConvNormStage(Layer(build, rows.back().out, rows.back().out * 6)));
   stages.push_back(PoolStage());
   return stages;
 }
 
+// Features, a hidden layer, classes.
 class Classifier : public Stage {
  public:
-  explicit Classifier(int64_t classes) : hidden_(576, 1024), output_(1024, classes) {
-    RegisterAt(this, "0", hidden_.ptr());
-    RegisterAt(this, "3", output_.ptr());
-  }
-  at::Tensor Forward(const at::Tensor& x) override { return output_->forward(at::hardswish(hidden_->forward(x))); }
-  void Fold() override {}
+  Classifier(int64_t features, int64_t hidden, int64_t classes)
+      : hidden_(this, "classifier.0", features, hidden), output_(this, "classifier.3", hidden, classes) {}
+  at::Tensor Forward(const at::Tensor& x) override { return output_(Activate(hidden_(x), Activation::kHardswish)); }
 
  private:
-  torch::nn::Linear hidden_, output_;
+  Linear hidden_, output_;
 };
+
+std::map<std::string, std::string> TimmNames(const std::vector<Row>& rows) {
+  const std::string last = absl::StrCat("features.", rows.size() + 1);
+  const std::string timm_last = absl::StrCat("blocks.", rows.back().timm_stage + 1, ".0");
+  std::map<std::string, std::string> names{{"conv_stem", "features.0.0"},     {"bn1", "features.0.1"},
+                                           {timm_last + ".conv", last + ".0"}, {timm_last + ".bn1", last + ".1"},
+                                           {"conv_head", "classifier.0"},     {"classifier", "classifier.3"}};
+  for (size_t i = 0, first = 0; i < rows.size(); ++i) {
+    if (rows[i].timm_stage != rows[first].timm_stage) first = i;
+    AddTimmNames(BlockOf({}, rows[i]), absl::StrCat("blocks.", rows[i].timm_stage, ".", i - first),
+                 absl::StrCat("features.", i + 1), &names);
+  }
+  return names;
+}
+
+Architecture Make(const std::string& name, const std::vector<Row>& rows, int64_t hidden) {
+  Architecture a;
+  a.name = name;
+  a.paper = "Howard et al. 2019, Searching for MobileNetV3 (arXiv:1905.02244)";
+  a.stages = NumberedStages("features", static_cast<int>(rows.size()) + 2);
+  a.feature_width = rows.back().out * 6;
+  a.has_same_padding = true;
+  a.output_layer = "classifier.3";
+  a.dropout = 0.2;
+  a.build_stages = [&rows](const BuildOptions& build) { return Build(build, rows); };
+  a.build_classifier = [features = a.feature_width, hidden](int64_t classes) {
+    return std::make_shared<Classifier>(features, hidden, classes);
+  };
+  a.aliases = TimmNames(rows);
+  a.norm_epsilon = kEpsilon;
+  a.alias_norm_epsilon = 1e-5;  // timm builds both with PyTorch's default
+  return a;
+}
 
 }  // namespace
 
-Architecture MobileNetV3Small() {
-  Architecture a;
-  a.name = "mobilenet_v3_small";
-  a.paper = "Howard et al. 2019, Searching for MobileNetV3 (arXiv:1905.02244)";
-  for (int i = 0; i <= 12; ++i) a.stage_names.push_back(absl::StrCat("features.", i));
-  a.stage_names.push_back("avgpool");
-  a.feature_width = 576;
-  a.build_stages = BuildSmall;
-  a.build_classifier = [](int64_t classes) { return std::make_shared<Classifier>(classes); };
-  return a;
+std::vector<Architecture> MobileNetV3() {
+  Architecture small = Make("mobilenet_v3_small", SmallRows(), 1024);
+  small.parameter_count = 2'542'856;
+  small.gflops = 0.057;
+  Architecture large = Make("mobilenet_v3_large", LargeRows(), 1280);
+  large.parameter_count = 5'483'032;
+  large.gflops = 0.217;
+  large.preprocessing.resize_px = 232;  // torchvision's IMAGENET1K_V2 weights
+  return {small, large};
 }
 
 }  // namespace graft

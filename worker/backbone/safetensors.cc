@@ -1,25 +1,27 @@
 #include "worker/backbone/safetensors.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "worker/backbone/tensor_file.h"
 #include "worker/base/status.h"
 
 namespace graft {
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
-constexpr size_t kMaxTensors = 1'000'000;
 constexpr size_t kMaxRank = 16;
+constexpr size_t kMaxArray = 64;  // values; longer shapes than kMaxRank get their own message
+constexpr size_t kMaxDepth = 4;  // the format needs 3: header, tensor, shape
+constexpr char kNoObject[] = "the header is not a JSON object of tensors";
 
 const std::map<std::string, at::ScalarType>& Dtypes() {
   static const auto* const dtypes = new std::map<std::string, at::ScalarType>{
@@ -30,22 +32,65 @@ const std::map<std::string, at::ScalarType>& Dtypes() {
 
 absl::Status Bad(const std::string& message) { return absl::DataLossError("safetensors: " + message); }
 
-struct TensorInfo {
-  std::string name;
-  at::ScalarType dtype = at::kFloat;
-  std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;
-};
-
 bool IsCount(const nlohmann::json& value) { return value.is_number_unsigned(); }
 
-// The bytes of `shape`, nullopt on overflow.
-std::optional<uint64_t> ByteSize(const std::vector<int64_t>& shape, at::ScalarType dtype) {
-  uint64_t bytes = c10::elementSize(dtype);
-  for (const int64_t extent : shape) {
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(extent), &bytes)) return std::nullopt;
+// What the JSON library lets pass and the format does not: a key twice (the library keeps the last one), nesting and
+// objects without end.
+class HeaderCheck final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  const absl::Status& status() const { return status_; }
+
+  bool null() override { return Value(); }
+  bool boolean(bool) override { return Value(); }
+  bool number_integer(number_integer_t) override { return Value(); }
+  bool number_unsigned(number_unsigned_t) override { return Value(); }
+  bool number_float(number_float_t, const string_t&) override { return Value(); }
+  bool string(string_t&) override { return Value(); }
+  bool binary(binary_t&) override { return Value(); }
+  bool start_array(size_t) override { return Value() && Open(); }
+  bool end_array() override { return Close(); }
+  bool start_object(size_t) override { return Value() && Open(); }
+  bool end_object() override { return Close(); }
+  bool key(string_t& key) override {
+    std::set<std::string>& keys = open_.back().keys;
+    open_.back().values = 0;
+    if (!keys.insert(key).second) return Fail(absl::StrCat("the header has \"", key, "\" twice"));
+    if (keys.size() > kMaxTensors + 1) return Fail(absl::StrCat("the header has more than ", kMaxTensors, " tensors"));
+    return true;
   }
-  return bytes;
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override { return Fail(kNoObject); }
+
+ private:
+  // An array holds a shape or two offsets: a long one would only cost memory.
+  bool Value() { return open_.empty() || ++open_.back().values <= kMaxArray || Fail("the header has a long array"); }
+  bool Open() {
+    open_.emplace_back();
+    return open_.size() <= kMaxDepth || Fail(kNoObject);
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+  bool Fail(const std::string& message) {
+    status_ = Bad(message);
+    return false;
+  }
+
+  absl::Status status_;
+  struct Level {
+    std::set<std::string> keys;  // of an object
+    size_t values = 0;           // of an array; of an object since its last key
+  };
+  std::vector<Level> open_;  // objects and arrays, outermost first
+};
+
+absl::Status ParseHeader(absl::string_view header, nlohmann::json* out) {
+  // The library would skip a byte order mark or blanks at the start, and stop at a zero byte.
+  if (header.empty() || header[0] != '{' || header.find('\0') != absl::string_view::npos) return Bad(kNoObject);
+  HeaderCheck check;
+  if (!nlohmann::json::sax_parse(header.begin(), header.end(), &check)) return check.status();
+  *out = nlohmann::json::parse(header.begin(), header.end(), nullptr, /*allow_exceptions=*/false);
+  return out->is_object() ? absl::OkStatus() : Bad(kNoObject);
 }
 
 absl::StatusOr<TensorInfo> ParseInfo(const std::string& name, const nlohmann::json& json) {
@@ -91,12 +136,12 @@ absl::StatusOr<std::map<std::string, std::string>> ParseMetadata(const nlohmann:
 
 // Sorted by offset, they must cover the data exactly: no overlap, no hole, nothing left over.
 absl::Status CheckLayout(std::vector<TensorInfo>& infos, uint64_t data_bytes) {
-  std::sort(infos.begin(), infos.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-  });
+  SortByOffset(&infos);
   uint64_t at = 0;
   for (const TensorInfo& info : infos) {
-    if (info.begin != at) return Bad(absl::StrCat("tensor \"", info.name, "\": got offset ", info.begin, ", want ", at));
+    if (info.begin != at) {
+      return Bad(absl::StrCat("tensor \"", info.name, "\": got offset ", info.begin, ", want ", at));
+    }
     at = info.end;
   }
   if (at != data_bytes) return Bad(absl::StrCat("got ", data_bytes, " data bytes, want ", at));
@@ -109,18 +154,14 @@ absl::StatusOr<SafeTensors> ParseSafeTensors(absl::string_view bytes) {
   if (bytes.size() < 8) return Bad("got fewer than 8 bytes");
   uint64_t header_bytes = 0;
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | static_cast<unsigned char>(bytes[i]);
-  if (header_bytes > kMaxHeaderBytes) return Bad(absl::StrCat("got a header of ", header_bytes, " bytes, want at most ", kMaxHeaderBytes));
+  if (header_bytes > kMaxHeaderBytes) {
+    return Bad(absl::StrCat("got a header of ", header_bytes, " bytes, want at most ", kMaxHeaderBytes));
+  }
   if (header_bytes > bytes.size() - 8) return Bad("the header reaches beyond the end");
   const absl::string_view header = bytes.substr(8, header_bytes);
   const absl::string_view data = bytes.substr(8 + header_bytes);
-  // Depth is bounded so that nested brackets cannot exhaust the stack.
-  bool too_deep = false;
-  const auto json = nlohmann::json::parse(header.begin(), header.end(), [&](int depth, auto, auto&) {
-    too_deep |= depth > 4;
-    return !too_deep;
-  }, /*allow_exceptions=*/false);
-  if (json.is_discarded() || !json.is_object() || too_deep) return Bad("the header is not a JSON object of tensors");
-  if (json.size() > kMaxTensors) return Bad("too many tensors");
+  nlohmann::json json;
+  RETURN_IF_ERROR(ParseHeader(header, &json));
 
   SafeTensors file;
   std::vector<TensorInfo> infos;
@@ -133,11 +174,7 @@ absl::StatusOr<SafeTensors> ParseSafeTensors(absl::string_view bytes) {
     infos.push_back(std::move(info));
   }
   RETURN_IF_ERROR(CheckLayout(infos, data.size()));
-  for (const TensorInfo& info : infos) {
-    at::Tensor tensor = at::empty(info.shape, at::TensorOptions(info.dtype));
-    if (info.end > info.begin) std::memcpy(tensor.data_ptr(), data.data() + info.begin, info.end - info.begin);
-    file.tensors.emplace(info.name, std::move(tensor));
-  }
+  file.tensors = CopyTensors(infos, data);
   return file;
 }
 
@@ -162,15 +199,7 @@ std::string SerializeSafeTensors(const SafeTensors& file) {
 }
 
 absl::StatusOr<SafeTensors> ReadSafeTensors(const std::string& path) {
-  constexpr uint64_t kMaxFileBytes = uint64_t{4} << 30;
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return absl::NotFoundError(absl::StrCat("no file ", path));
-  const uint64_t size = std::filesystem::file_size(path, error);
-  if (error) return absl::InternalError(absl::StrCat("cannot read ", path, ": ", error.message()));
-  if (size > kMaxFileBytes) return Bad(absl::StrCat("got a file of ", size, " bytes, want at most ", kMaxFileBytes));
-  std::string bytes(size, '\0');
-  std::ifstream in(path, std::ios::binary);
-  if (!in.read(bytes.data(), static_cast<std::streamsize>(size))) return absl::InternalError(absl::StrCat("cannot read ", path));
+  ASSIGN_OR_RETURN(const std::string bytes, ReadTensorFile(path));
   return ParseSafeTensors(bytes);
 }
 

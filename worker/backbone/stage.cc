@@ -2,7 +2,38 @@
 
 #include <torch/torch.h>
 
+#include "absl/strings/str_split.h"
+
 namespace graft {
+
+void Stage::Fold() {
+  for (const auto& fold : std::exchange(folds_, {})) fold();
+  for (const auto& child : modules(/*include_self=*/false)) {
+    if (auto* part = dynamic_cast<Stage*>(child.get())) part->Fold();  // does nothing the second time
+  }
+}
+
+torch::nn::Module* Stage::ContainerOf(const std::vector<std::string>& path) {
+  torch::nn::Module* container = this;
+  for (size_t i = 0; i + 1 < path.size(); ++i) {
+    const auto children = container->named_children();
+    const auto* next = children.find(path[i]);
+    container = next != nullptr
+                    ? next->get()
+                    : container->register_module(path[i], std::make_shared<torch::nn::Module>(path[i])).get();
+  }
+  return container;
+}
+
+void Stage::RegisterAt(const std::string& path, std::shared_ptr<torch::nn::Module> child) {
+  const std::vector<std::string> parts = absl::StrSplit(path, '.');
+  ContainerOf(parts)->register_module(parts.back(), std::move(child));
+}
+
+at::Tensor Stage::RegisterTensorAt(const std::string& path, const at::Tensor& initial) {
+  const std::vector<std::string> parts = absl::StrSplit(path, '.');
+  return ContainerOf(parts)->register_parameter(parts.back(), initial);
+}
 
 std::vector<std::pair<std::string, at::Tensor>> StateOf(const Stage& stage) {
   std::vector<std::pair<std::string, at::Tensor>> state;

@@ -44,7 +44,8 @@ class CondVar {
   // Waits at most `timeout` of real time; returns false on time-out.
   bool WaitFor(Mutex* mu, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     std::unique_lock<std::mutex> lock(mu->mu_, std::adopt_lock);
-    const auto until = std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout);  // not wait_for: TSan misses clockwait
+    const auto until =
+        std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout);  // not wait_for: TSan misses clockwait
     const bool woken = cv_.wait_until(lock, until) == std::cv_status::no_timeout;
     lock.release();
     return woken;

@@ -33,7 +33,7 @@ Activations::Activations(Options options, const std::vector<Example>* examples, 
 }
 
 absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64_t n) const {
-  const PreprocessSpec& spec = options_.backbone->preprocessing();
+  const PreprocessSpec& spec = options_.preprocessing;
   const int64_t pixels = int64_t{spec.crop_px} * spec.crop_px * 3;
   at::Tensor batch = at::empty({n, 3, spec.crop_px, spec.crop_px}, options_.backbone->input_options());
   for (int64_t i = 0; i < n; ++i) {

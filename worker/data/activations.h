@@ -13,6 +13,7 @@
 #include "worker/base/worker_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/image/image.h"
+#include "worker/image/preprocess.h"
 
 namespace graft {
 
@@ -24,6 +25,7 @@ class Activations {
  public:
   struct Options {
     std::shared_ptr<const Backbone> backbone;
+    PreprocessSpec preprocessing;        // of the pictures; a size that the backbone computes
     int split_point = 0;                 // stages [0, split_point) are run
     ImageLimits image_limits;
     int64_t budget_bytes = int64_t{1} << 30;

@@ -24,8 +24,8 @@ int Cores() { return std::max(1u, std::thread::hardware_concurrency()); }
 int CudaDevices() { return static_cast<int>(torch::cuda::device_count()); }
 
 absl::Status Malformed(absl::string_view text) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("devices: got \"", text, "\", want auto, cpu, cpu:N (1 to ", kMaxThreads, " threads) or cuda:I,..."));
+  return absl::InvalidArgumentError(absl::StrCat("devices: got \"", text, "\", want auto, cpu, cpu:N (1 to ",
+                                                 kMaxThreads, " threads) or cuda:I,..."));
 }
 
 // Digits only: SimpleAtoi() alone takes signs and spaces.
@@ -44,8 +44,8 @@ absl::StatusOr<Device> ParseOne(absl::string_view part, absl::string_view text) 
   } else if (absl::ConsumePrefix(&part, "cuda:")) {
     if (!ParseNumber(part, &number)) return Malformed(text);
     if (number >= CudaDevices()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("devices: got cuda:", number, ", want one of the ", CudaDevices(), " CUDA devices of this machine"));
+      return absl::FailedPreconditionError(absl::StrCat("devices: got cuda:", number, ", want one of the ",
+                                                        CudaDevices(), " CUDA devices of this machine"));
     }
     device = {absl::StrCat("cuda:", number), Cores()};
   } else {
@@ -59,7 +59,8 @@ absl::StatusOr<Device> ParseOne(absl::string_view part, absl::string_view text) 
 absl::StatusOr<std::vector<Device>> ParseDevices(absl::string_view text) {
   if (text == "auto") {
     std::vector<Device> devices;
-    for (int i = 0; i < CudaDevices(); ++i) devices.push_back({absl::StrCat("cuda:", i), std::max(1, Cores() / CudaDevices())});
+    for (int i = 0; i < CudaDevices(); ++i)
+      devices.push_back({absl::StrCat("cuda:", i), std::max(1, Cores() / CudaDevices())});
     if (devices.empty()) devices.push_back({"cpu", Cores()});
     return devices;
   }

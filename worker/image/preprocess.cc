@@ -12,8 +12,6 @@
 namespace graft {
 namespace {
 
-constexpr int kMaxSidePx = 4096;
-
 absl::Status CheckSide(absl::string_view field, int got) {
   if (got >= 1 && got <= kMaxSidePx) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(field, ": got ", got, ", want 1 to ", kMaxSidePx));
@@ -43,7 +41,8 @@ absl::Status PreprocessSpec::Validate() const {
 }
 
 bool PreprocessSpec::operator==(const PreprocessSpec& other) const {
-  return resize_px == other.resize_px && crop_px == other.crop_px && mean == other.mean && std == other.std;
+  return resize_px == other.resize_px && crop_px == other.crop_px && mean == other.mean && std == other.std &&
+         interpolation == other.interpolation;
 }
 
 ResizeWindow EvalWindow(int width_px, int height_px, const PreprocessSpec& spec) {
@@ -64,7 +63,8 @@ ResizeWindow EvalWindow(int width_px, int height_px, const PreprocessSpec& spec)
 }
 
 void Preprocess(const Image& image, const PreprocessSpec& spec, float* out) {
-  const Image cropped = ResizeAndCrop(image, EvalWindow(image.width_px, image.height_px, spec));
+  const ResizeWindow window = EvalWindow(image.width_px, image.height_px, spec);
+  const Image cropped = ResizeAndCrop(image, window, spec.interpolation);
 
   // The same operations in the same order as torchvision, once per byte value, so that the results are bit-equal.
   float table[3][256];

@@ -8,6 +8,8 @@
 
 namespace graft {
 
+constexpr int kMaxSidePx = 4096;
+
 // How a checkpoint wants its pictures. The defaults are what torchvision's ImageNet weights were evaluated with.
 // Source: torchvision references/classification/presets.py (ClassificationPresetEval).
 struct PreprocessSpec {
@@ -15,6 +17,7 @@ struct PreprocessSpec {
   int crop_px = 224;    // of both sides; 1 to 4096
   std::array<float, 3> mean{0.485f, 0.456f, 0.406f};  // R, G, B, of values in [0, 1]
   std::array<float, 3> std{0.229f, 0.224f, 0.225f};   // > 0
+  Interpolation interpolation = Interpolation::kBilinear;
 
   //   InvalidArgument  a field out of its range
   absl::Status Validate() const;

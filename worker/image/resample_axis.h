@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "worker/image/resize.h"
+
 namespace graft {
 
 constexpr int kResampleBits = 32 - 8 - 2;  // Pillow's PRECISION_BITS: pixel and 2 bits of headroom stay in an int32
@@ -18,8 +20,9 @@ struct ResampleAxis {
   std::vector<int> first;
   std::vector<int> count;
 
-  // A weight is high * 256 + low, so that 16-bit multiply-adds give the exact 32-bit sum. For each pair of taps (the
-  // last one filled up with zero) 16 values: (high, high of the next tap) four times, then the low parts likewise.
+  // A weight is high * 256 + low, low from 0 to 255, so that 16-bit multiply-adds give the exact 32-bit sum. For each
+  // pair of taps (the last one filled up with zero) 16 values: (high, high of the next tap) four times, then the low
+  // parts likewise.
   std::vector<int16_t> packed;
   int pairs = 0;  // of each output; so output i's weights start at packed[i * pairs * 16]
 
@@ -33,6 +36,7 @@ inline int32_t WeightOf(const int16_t* packed, int tap) {
 }
 
 // The axis that takes `in_size` inputs to `resized`, seen through [window_begin, window_begin + window_size).
-ResampleAxis MakeResampleAxis(int in_size, int resized, int window_begin, int window_size);
+ResampleAxis MakeResampleAxis(int in_size, int resized, int window_begin, int window_size,
+                              Interpolation interpolation = Interpolation::kBilinear);
 
 }  // namespace graft

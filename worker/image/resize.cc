@@ -8,6 +8,7 @@
 
 #include <opencv2/core/hal/intrin.hpp>  // SSE2 or NEON behind one name; plain C++ elsewhere
 
+#include "absl/strings/str_cat.h"
 #include "worker/base/status.h"
 #include "worker/image/resample_axis.h"
 
@@ -16,8 +17,13 @@ namespace {
 
 constexpr int32_t kHalf = 1 << (kResampleBits - 1);
 
-// Sums are never negative, as the triangle's weights are not.
-uint8_t Clip8(int32_t sum) { return static_cast<uint8_t>(std::min(sum >> kResampleBits, 255)); }
+// Bicubic sums overshoot on both sides.
+uint8_t Clip8(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kResampleBits, 0, 255)); }
+
+// Of the sums of the weights' two parts: each alone may wrap around over ten thousands of taps, the whole fits.
+uint8_t Clip8(int32_t high, int32_t low) {
+  return Clip8(static_cast<int32_t>(static_cast<uint32_t>(high) * 256u + static_cast<uint32_t>(low) + uint32_t{kHalf}));
+}
 
 // The values at `a` and `b`, eight each, as 16 bits and in turn: a0 b0 a1 b1 ...
 void LoadInterleaved(const uint8_t* a, const uint8_t* b, cv::v_int16x8* low, cv::v_int16x8* high) {
@@ -39,7 +45,7 @@ void ResamplePixel(const uint8_t* in, const int16_t* packed, int count, uint8_t*
   int32_t high_sum[4], low_sum[4];
   cv::v_store(high_sum, high);
   cv::v_store(low_sum, low);
-  for (int c = 0; c < 3; ++c) out[c] = Clip8(kHalf + high_sum[c] * 256 + low_sum[c]);
+  for (int c = 0; c < 3; ++c) out[c] = Clip8(high_sum[c], low_sum[c]);
 }
 
 void ResamplePixelAtEnd(const uint8_t* in, const int16_t* packed, int count, uint8_t* out) {
@@ -81,7 +87,7 @@ void BlendEight(const std::vector<const uint8_t*>& rows, const int16_t* packed, 
     cv::v_store(high_sum + 4 * half, high[half]);
     cv::v_store(low_sum + 4 * half, low[half]);
   }
-  for (int j = 0; j < 8; ++j) out[j] = Clip8(kHalf + high_sum[j] * 256 + low_sum[j]);
+  for (int j = 0; j < 8; ++j) out[j] = Clip8(high_sum[j], low_sum[j]);
 }
 
 void BlendRows(const std::vector<const uint8_t*>& rows, const int16_t* packed, size_t length, uint8_t* out) {
@@ -125,13 +131,24 @@ class ColumnResampler {
 
 }  // namespace
 
-Image ResizeAndCrop(const Image& image, const ResizeWindow& window) {
+absl::string_view InterpolationName(Interpolation interpolation) {
+  return interpolation == Interpolation::kBicubic ? "bicubic" : "bilinear";
+}
+
+absl::StatusOr<Interpolation> ParseInterpolation(absl::string_view name) {
+  for (const Interpolation interpolation : {Interpolation::kBilinear, Interpolation::kBicubic}) {
+    if (name == InterpolationName(interpolation)) return interpolation;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("interpolation: got \"", name, "\", want bilinear or bicubic"));
+}
+
+Image ResizeAndCrop(const Image& image, const ResizeWindow& window, Interpolation interpolation) {
   GRAFT_CHECK(image.width_px > 0 && image.height_px > 0 && window.width_px > 0 && window.height_px > 0);
   GRAFT_CHECK(window.resized_width_px > 0 && window.resized_height_px > 0);
   const ResampleAxis columns =
-      MakeResampleAxis(image.width_px, window.resized_width_px, window.left_px, window.width_px);
+      MakeResampleAxis(image.width_px, window.resized_width_px, window.left_px, window.width_px, interpolation);
   const ResampleAxis rows =
-      MakeResampleAxis(image.height_px, window.resized_height_px, window.top_px, window.height_px);
+      MakeResampleAxis(image.height_px, window.resized_height_px, window.top_px, window.height_px, interpolation);
   const size_t length = static_cast<size_t>(columns.size) * 3;
 
   Image out;

@@ -1,8 +1,17 @@
 #pragma once
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "worker/image/image.h"
 
 namespace graft {
+
+enum class Interpolation { kBilinear, kBicubic };
+
+// "bilinear" or "bicubic".
+absl::string_view InterpolationName(Interpolation interpolation);
+//   InvalidArgument  neither of these names
+absl::StatusOr<Interpolation> ParseInterpolation(absl::string_view name);
 
 // Which pixels to compute: the picture is thought of as resized to resized_width_px x resized_height_px, and the window
 // width_px x height_px at (left_px, top_px) of that is wanted. The window may reach beyond the resized picture.
@@ -16,10 +25,11 @@ struct ResizeWindow {
 };
 
 // Returns the window of the resized picture; zeros where it reaches beyond. Every byte equals that of
-// PIL.Image.resize(BILINEAR).crop(): a triangle filter as wide as the reduction (so it antialiases), in fixed point,
-// horizontally first. Only pixels that the window needs are computed, so cost and memory follow source and window,
-// never the resized size. All sides are at least 1.
+// PIL.Image.resize(BILINEAR or BICUBIC).crop(): a triangle or a cubic filter as wide as the reduction (so it
+// antialiases), in fixed point, horizontally first, 8 bits after each direction. Only pixels that the window needs are
+// computed, so cost and memory follow source and window, never the resized size. All sides are at least 1.
 // Source: Pillow 9.4, src/libImaging/Resample.c (8 bits per channel).
-Image ResizeAndCrop(const Image& image, const ResizeWindow& window);
+Image ResizeAndCrop(const Image& image, const ResizeWindow& window,
+                    Interpolation interpolation = Interpolation::kBilinear);
 
 }  // namespace graft

@@ -79,10 +79,14 @@ std::vector<Prediction> TopK(const float* probabilities, int classes, int k) {
 }  // namespace
 
 absl::Status Batcher::Options::Validate() const {
-  if (threads < 1 || threads > 1024) return absl::InvalidArgumentError(absl::StrCat("threads: got ", threads, ", want 1 to 1024"));
-  if (max_batch < 1 || max_batch > 1024) return absl::InvalidArgumentError(absl::StrCat("max_batch: got ", max_batch, ", want 1 to 1024"));
-  if (max_queued_images < 1) return absl::InvalidArgumentError(absl::StrCat("max_queued_images: got ", max_queued_images, ", want >= 1"));
-  if (max_queued_bytes < 1) return absl::InvalidArgumentError(absl::StrCat("max_queued_bytes: got ", max_queued_bytes, ", want >= 1"));
+  if (threads < 1 || threads > 1024)
+    return absl::InvalidArgumentError(absl::StrCat("threads: got ", threads, ", want 1 to 1024"));
+  if (max_batch < 1 || max_batch > 1024)
+    return absl::InvalidArgumentError(absl::StrCat("max_batch: got ", max_batch, ", want 1 to 1024"));
+  if (max_queued_images < 1)
+    return absl::InvalidArgumentError(absl::StrCat("max_queued_images: got ", max_queued_images, ", want >= 1"));
+  if (max_queued_bytes < 1)
+    return absl::InvalidArgumentError(absl::StrCat("max_queued_bytes: got ", max_queued_bytes, ", want >= 1"));
   return image_limits.Validate();
 }
 
@@ -120,7 +124,8 @@ absl::Status Batcher::Submit(ClassifyTask task, std::function<void(ClassifyOutco
   }
   MutexLock lock(&mu_);
   if (stop_) return absl::UnavailableError("the server is shutting down");
-  if (stats_.queued_images + count > options_.max_queued_images || stats_.queued_bytes + bytes > options_.max_queued_bytes) {
+  if (stats_.queued_images + count > options_.max_queued_images ||
+      stats_.queued_bytes + bytes > options_.max_queued_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", stats_.queued_images, " pictures and ",
                                                      stats_.queued_bytes, " bytes wait; retry later"));
   }
@@ -219,7 +224,8 @@ absl::Status Batcher::Predict(const std::vector<const Item*>& batch, const at::T
   torch::NoGradGuard no_grad;
   const at::Tensor activations = batch.front()->call->task.predictor->Prefix(input);
   std::map<const Predictor*, std::vector<int64_t>> rows_of;
-  for (size_t i = 0; i < batch.size(); ++i) rows_of[batch[i]->call->task.predictor.get()].push_back(static_cast<int64_t>(i));
+  for (size_t i = 0; i < batch.size(); ++i)
+    rows_of[batch[i]->call->task.predictor.get()].push_back(static_cast<int64_t>(i));
   for (const auto& [predictor, rows] : rows_of) {
     const at::Tensor own = rows.size() == batch.size()
                                ? activations
@@ -228,7 +234,8 @@ absl::Status Batcher::Predict(const std::vector<const Item*>& batch, const at::T
     const auto classes = static_cast<int>(probabilities.size(1));
     for (size_t i = 0; i < rows.size(); ++i) {
       const Item& item = *batch[rows[i]];
-      std::vector<Prediction> best = TopK(probabilities.data_ptr<float>() + i * classes, classes, item.call->task.top_k);
+      std::vector<Prediction> best =
+          TopK(probabilities.data_ptr<float>() + i * classes, classes, item.call->task.top_k);
       MutexLock lock(&item.call->mu);
       item.call->predictions[item.index] = std::move(best);
     }

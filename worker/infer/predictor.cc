@@ -2,8 +2,11 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "worker/backbone/stage.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/model/checkpoint.h"
@@ -15,9 +18,18 @@ namespace {
 // Largest difference of a golden logit, relative to the largest one: float32 rounding of folded against unfolded.
 constexpr double kGoldenTolerance = 1e-3;
 
-std::string PrefixKey(const Backbone& backbone, int split_point, const PreprocessSpec& p) {
-  return absl::StrCat(backbone.digest(), " ", split_point, " ", p.resize_px, " ", p.crop_px, " ",
-                      absl::StrJoin(p.mean, ","), " ", absl::StrJoin(p.std, ","));
+std::string PrefixKey(const Backbone& backbone, int split_point, const PreprocessSpec& preprocessing) {
+  return absl::StrCat(backbone.digest(), " ", split_point, " ", KeyOf(preprocessing));
+}
+
+// Of the backbone's own: counted on a new one, whose memory is never written to.
+int64_t ClassifierBytes(const Backbone& backbone) {
+  const auto classes = static_cast<int64_t>(backbone.class_names().size());
+  int64_t bytes = 0;
+  for (const at::Tensor& parameter : backbone.architecture().build_classifier(classes)->parameters()) {
+    bytes += static_cast<int64_t>(parameter.nbytes());
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -38,10 +50,12 @@ absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::Load(absl::string_vi
     return absl::OkStatus();
   }));
   if (checkpoint.backbone_digest != backbone->digest()) {
-    return absl::FailedPreconditionError(absl::StrCat("backbone ", checkpoint.backbone, ": got weights ", backbone->digest(),
-                                                      ", want those it was trained on, ", checkpoint.backbone_digest));
+    return absl::FailedPreconditionError(absl::StrCat("backbone ", checkpoint.backbone, ": got weights ",
+                                                      backbone->digest(), ", want those it was trained on, ",
+                                                      checkpoint.backbone_digest));
   }
-  if (checkpoint.split_point < 0 || checkpoint.split_point > backbone->num_stages()) {
+  const bool in_range = checkpoint.split_point >= 0 && checkpoint.split_point <= backbone->num_stages();
+  if (!in_range || (!backbone->architecture().trainable && checkpoint.split_point < backbone->num_stages())) {
     return absl::DataLossError("checkpoint: split point out of range");
   }
   std::shared_ptr<Predictor> predictor(new Predictor);
@@ -72,10 +86,30 @@ absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::Load(absl::string_vi
   return std::shared_ptr<const Predictor>(std::move(predictor));
 }
 
+absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::OfBackbone(std::shared_ptr<const Backbone> backbone) {
+  if (backbone->class_names().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("backbone ", backbone->name(), ": its weights have no classifier of their own; train a model on "
+                     "it, or install weights that have one"));
+  }
+  std::shared_ptr<Predictor> predictor(new Predictor);
+  predictor->split_point_ = backbone->num_stages();
+  predictor->class_names_ = backbone->class_names();
+  predictor->preprocessing_ = backbone->preprocessing();
+  predictor->prefix_key_ = PrefixKey(*backbone, predictor->split_point_, predictor->preprocessing_);
+  RETURN_IF_ERROR(TryTorch("count the classifier's weights", [&] {
+    predictor->bytes_ = ClassifierBytes(*backbone);
+    return absl::OkStatus();
+  }));
+  predictor->backbone_ = std::move(backbone);
+  return std::shared_ptr<const Predictor>(std::move(predictor));
+}
+
 at::Tensor Predictor::Prefix(const at::Tensor& images) const { return backbone_->Forward(images, 0, split_point_); }
 
 at::Tensor Predictor::Probabilities(const at::Tensor& activations) const {
   torch::NoGradGuard no_grad;
+  if (suffix_ == nullptr) return at::softmax(backbone_->OwnLogits(activations), 1).cpu();
   const at::Tensor logits = suffix_->network.Forward(activations);
   return at::softmax(suffix_->temperature == 1 ? logits : logits / suffix_->temperature, 1).cpu();
 }

@@ -13,9 +13,10 @@
 
 namespace graft {
 
-// One immutable snapshot of a trained network, ready to predict: a suffix on a backbone that other predictors share.
+// One immutable snapshot of a network, ready to predict: a suffix that was trained, or the classifier of the backbone's
+// own weights, on a backbone that other predictors share.
 //
-// Threads:  safe for concurrent calls; nothing changes after Load().
+// Threads:  safe for concurrent calls; nothing changes after Load() and OfBackbone().
 // Lifetime: held by shared_ptr<const>; a replaced snapshot dies with its last request.
 class Predictor {
  public:
@@ -24,6 +25,9 @@ class Predictor {
   //   FailedPrecondition  it was trained on another backbone (digests differ)
   static absl::StatusOr<std::shared_ptr<const Predictor>> Load(absl::string_view checkpoint,
                                                                std::shared_ptr<const Backbone> backbone);
+  // The backbone itself, with the classifier of its own weights.
+  //   FailedPrecondition  its weights have none;  ResourceExhausted  out of memory
+  static absl::StatusOr<std::shared_ptr<const Predictor>> OfBackbone(std::shared_ptr<const Backbone> backbone);
   ~Predictor();
 
   const Backbone& backbone() const { return *backbone_; }
@@ -32,7 +36,7 @@ class Predictor {
   const PreprocessSpec& preprocessing() const { return preprocessing_; }
   // Predictors with equal keys can share one prefix pass over a mixed batch.
   const std::string& prefix_key() const { return prefix_key_; }
-  int64_t bytes() const { return bytes_; }  // memory of its own weights
+  int64_t bytes() const { return bytes_; }  // memory of its own weights: the suffix's, or the classifier's
 
   // Both record no gradients and may throw c10::Error: call them inside TryTorch().
   at::Tensor Prefix(const at::Tensor& images) const;          // float32 [n, 3, h, w] -> activations [n, ...]
@@ -42,7 +46,7 @@ class Predictor {
   struct Suffix;
   Predictor();
   std::shared_ptr<const Backbone> backbone_;
-  std::unique_ptr<Suffix> suffix_;
+  std::unique_ptr<Suffix> suffix_;  // null: the backbone's own classifier
   int split_point_ = 0;
   std::vector<std::string> class_names_;
   PreprocessSpec preprocessing_;

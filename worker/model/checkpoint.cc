@@ -19,23 +19,39 @@ constexpr char kGolden[] = "golden.logits";
 
 absl::Status Bad(absl::string_view what) { return absl::DataLossError(absl::StrCat("checkpoint: ", what)); }
 
+nlohmann::json ToJson(const PreprocessSpec& spec) {
+  return {{"resize_px", spec.resize_px},
+          {"crop_px", spec.crop_px},
+          {"mean", spec.mean},
+          {"std", spec.std},
+          {"interpolation", std::string(InterpolationName(spec.interpolation))}};
+}
+
+absl::Status ParsePreprocessing(const nlohmann::json& json, PreprocessSpec* out) {
+  out->resize_px = json.at("resize_px").get<int>();
+  out->crop_px = json.at("crop_px").get<int>();
+  out->mean = json.at("mean").get<std::array<float, 3>>();
+  out->std = json.at("std").get<std::array<float, 3>>();
+  if (json.contains("interpolation")) {  // older checkpoints lack it: all were bilinear
+    const auto interpolation = ParseInterpolation(json.at("interpolation").get<std::string>());
+    if (!interpolation.ok()) return Bad(interpolation.status().message());
+    out->interpolation = *interpolation;
+  }
+  const absl::Status valid = out->Validate();
+  return valid.ok() ? valid : Bad(valid.message());
+}
+
 absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
   if (json.at("format").get<int>() != kFormat) return Bad("written by another version of graft");
   out->backbone = json.at("backbone").get<std::string>();
   out->backbone_digest = json.at("backbone_digest").get<std::string>();
   out->split_point = json.at("split_point").get<int>();
   out->class_names = json.at("classes").get<std::vector<std::string>>();
-  const auto& pre = json.at("preprocessing");
-  out->preprocessing.resize_px = pre.at("resize_px").get<int>();
-  out->preprocessing.crop_px = pre.at("crop_px").get<int>();
-  out->preprocessing.mean = pre.at("mean").get<std::array<float, 3>>();
-  out->preprocessing.std = pre.at("std").get<std::array<float, 3>>();
   out->temperature = json.at("temperature").get<double>();
   out->training_config = json.at("training").dump();
   if (!std::isfinite(out->temperature) || out->temperature <= 0) return Bad("temperature is not positive");
   if (out->class_names.size() < 2) return Bad("fewer than two classes");
-  const absl::Status preprocessing = out->preprocessing.Validate();
-  return preprocessing.ok() ? preprocessing : Bad(preprocessing.message());
+  return ParsePreprocessing(json.at("preprocessing"), &out->preprocessing);
 }
 
 }  // namespace
@@ -50,11 +66,7 @@ std::string SerializeCheckpoint(const Checkpoint& c) {
       {"backbone_digest", c.backbone_digest},
       {"split_point", c.split_point},
       {"classes", c.class_names},
-      {"preprocessing",
-       {{"resize_px", c.preprocessing.resize_px},
-        {"crop_px", c.preprocessing.crop_px},
-        {"mean", c.preprocessing.mean},
-        {"std", c.preprocessing.std}}},
+      {"preprocessing", ToJson(c.preprocessing)},
       {"temperature", c.temperature},
       {"training", nlohmann::json::parse(c.training_config.empty() ? "{}" : c.training_config)}};
   file.metadata["graft"] = json.dump();
@@ -77,6 +89,8 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes) {
   checkpoint.golden_logits = golden->second;
   return checkpoint;
 }
+
+std::string KeyOf(const PreprocessSpec& preprocessing) { return ToJson(preprocessing).dump(); }
 
 at::Tensor GoldenInputs(const PreprocessSpec& preprocessing) {
   const int64_t side = preprocessing.crop_px;

@@ -30,6 +30,9 @@ std::string SerializeCheckpoint(const Checkpoint& checkpoint);
 //   DataLoss  not a checkpoint of ours, or damaged: says what
 absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes);
 
+// Equal for equal specifications and only for them; not for people.
+std::string KeyOf(const PreprocessSpec& preprocessing);
+
 // Fixed synthetic pictures, float32 [2, 3, crop_px, crop_px], channels-last: a loaded model must reproduce the logits
 // that the trained one gave for them.
 at::Tensor GoldenInputs(const PreprocessSpec& preprocessing);

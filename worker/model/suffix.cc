@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/stage.h"
 #include "worker/base/status.h"
@@ -34,7 +35,8 @@ Suffix::Suffix(const Backbone& backbone, int split_point, int64_t num_classes, u
   at::Generator generator = at::detail::createCPUGenerator(seed);
   const double bound = 1.0 / std::sqrt(static_cast<double>(backbone.feature_width()));
   for (at::Tensor parameter : {parts_->head->weight, parts_->head->bias}) {
-    parameter.copy_(at::empty(parameter.sizes(), at::kFloat).uniform_(-bound, bound, generator));  // alike on every device
+    parameter.copy_(
+        at::empty(parameter.sizes(), at::kFloat).uniform_(-bound, bound, generator));  // alike on every device
   }
 }
 
@@ -75,7 +77,8 @@ std::vector<Suffix::Parameter> Suffix::Parameters() const {
   std::vector<Parameter> parameters;
   const auto add = [&](const std::string& prefix, const torch::nn::Module& module, bool in_head) {
     for (const auto& item : module.named_parameters()) {
-      parameters.push_back({absl::StrCat(prefix, ".", item.key()), item.value(), in_head, item.value().dim() > 1});
+      const bool decays = item.value().dim() > 1 && absl::EndsWith(item.key(), "weight");
+      parameters.push_back({absl::StrCat(prefix, ".", item.key()), item.value(), in_head, decays});
     }
   };
   for (size_t i = 0; i < parts_->stages.size(); ++i) add(parts_->names[i], *parts_->stages[i], false);

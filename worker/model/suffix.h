@@ -17,7 +17,8 @@ namespace graft {
 // Threads: one at a time, but Forward() in eval mode, without gradients, is safe from several.
 class Suffix {
  public:
-  // Stages copied from the backbone; the head's weights uniform in +-1/sqrt(width) from `seed` (torch.nn.Linear's rule).
+  // Stages copied from the backbone; the head's weights uniform in +-1/sqrt(width) from `seed` (torch.nn.Linear's
+  // rule).
   Suffix(const Backbone& backbone, int split_point, int64_t num_classes, uint64_t seed);
   ~Suffix();
 

@@ -67,7 +67,8 @@ Evaluation Evaluate(const std::vector<std::string>& class_names, const std::vect
   e.accuracy = Ratio(static_cast<double>(right), static_cast<double>(n));
   e.accuracy_interval = WilsonInterval(right, static_cast<int64_t>(n));
   for (const Bin& bin : bins) {
-    e.expected_calibration_error += Ratio(std::abs(static_cast<double>(bin.right) - bin.confidence), static_cast<double>(n));
+    e.expected_calibration_error +=
+        Ratio(std::abs(static_cast<double>(bin.right) - bin.confidence), static_cast<double>(n));
   }
   FillClassMetrics(&e);
   return e;

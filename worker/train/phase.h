@@ -9,7 +9,10 @@
 
 namespace graft {
 
-enum class Schedule { kConstant, kCosine };  // kCosine: to zero over the phase, SGDR without restarts (arXiv:1608.03983)
+enum class Schedule {
+  kConstant,
+  kCosine
+};  // kCosine: to zero over the phase, SGDR without restarts (arXiv:1608.03983)
 
 // Which batch-norm layers learn running statistics; frozen stages never do (pytorch issue 66073).
 enum class BatchNormPolicy {
@@ -31,7 +34,7 @@ struct Phase {
   BatchNormPolicy batch_norm = BatchNormPolicy::kEval;
 };
 
-enum class Strategy { kFrozenHead, kFineTune };
+enum class Strategy { kFrozenHead, kFineTune, kScratch };
 
 // What a user chooses; zero of a number means its default.
 struct StrategyOptions {
@@ -48,8 +51,9 @@ struct StrategyOptions {
 absl::StatusOr<StrategyOptions> WithDefaults(const StrategyOptions& options);
 
 // The phases of a strategy. FINE_TUNE trains the head first: a random head's gradients would wreck the backbone
-// (Chollet 2016; Kumar et al. 2022, arXiv:2202.10054).
-//   InvalidArgument  unfreeze_stages is more than the backbone has
+// (Chollet 2016; Kumar et al. 2022, arXiv:2202.10054). SCRATCH wants an untrained backbone (Backbone::Untrained).
+//   InvalidArgument  unfreeze_stages is more than the backbone has; the backbone can only be used frozen and the
+//                    strategy is another
 absl::StatusOr<std::vector<Phase>> MakePhases(const StrategyOptions& effective, const Backbone& backbone);
 
 }  // namespace graft

@@ -27,7 +27,9 @@ Sgd MakeOptimizer(const Phase& phase, const Suffix& suffix) {
 // A head alone is too little work to share, running statistics have one writer, and a GPU wants the whole batch.
 int NumReplicas(const Phase& phase, const Suffix& suffix, const WorkerPool& pool) {
   const bool head_only = suffix.Parameters().size() == 2;
-  return head_only || suffix.Parameters().front().value.is_cuda() || phase.batch_norm == BatchNormPolicy::kTrainUnfrozen ? 1 : pool.size();
+  return head_only || suffix.Parameters().front().value.is_cuda() || phase.batch_norm == BatchNormPolicy::kTrainUnfrozen
+             ? 1
+             : pool.size();
 }
 
 at::Tensor LabelsOf(const Activations& activations, const int64_t* indices, int64_t n) {
@@ -47,6 +49,12 @@ PhaseRun::PhaseRun(const Phase& phase, std::unique_ptr<Suffix> suffix, WorkerPoo
 double PhaseRun::LearningRateFactor(int epoch, double fraction_of_epoch) const {
   if (phase_.schedule == Schedule::kConstant) return 1;
   return 0.5 * (1 + std::cos(M_PI * (epoch + fraction_of_epoch) / phase_.epochs));
+}
+
+int64_t PhaseRun::BatchEnd(int64_t begin, int64_t count) const {
+  const int64_t end = std::min<int64_t>(begin + phase_.batch_size, count);
+  // One picture has no batch statistics where the network has narrowed to one pixel: it joins the batch before it.
+  return phase_.batch_norm == BatchNormPolicy::kTrainUnfrozen && end + 1 == count ? count : end;
 }
 
 absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations, const int64_t* indices, int64_t n,
@@ -111,13 +119,14 @@ absl::StatusOr<PhaseRun::Totals> PhaseRun::TrainEpoch(const Activations& activat
   }));
   Totals sum;
   const auto count = static_cast<int64_t>(order.size());
-  for (int64_t begin = 0; begin < count; begin += phase_.batch_size) {
+  for (int64_t begin = 0, end = 0; begin < count; begin = end) {
     RETURN_IF_ERROR(cancel.status());
-    const int64_t n = std::min<int64_t>(phase_.batch_size, count - begin);
-    ASSIGN_OR_RETURN(const Totals step, Step(activations, order.data() + begin, n));
+    end = BatchEnd(begin, count);
+    ASSIGN_OR_RETURN(const Totals step, Step(activations, order.data() + begin, end - begin));
+    sum.last_rate_factor = LearningRateFactor(epoch, static_cast<double>(begin) / static_cast<double>(count));
     RETURN_IF_ERROR(TryTorch("update the weights", [&] {
       SumGradients();
-      optimizer_.Step(LearningRateFactor(epoch, static_cast<double>(begin) / static_cast<double>(count)));
+      optimizer_.Step(sum.last_rate_factor);
       return absl::OkStatus();
     }));
     sum.loss += step.loss;
@@ -138,19 +147,20 @@ absl::StatusOr<std::vector<float>> PhaseRun::Predict(const Activations& activati
   suffix_->SetBatchNormTraining(false);
   const int64_t classes = suffix_->num_classes();
   std::vector<float> probabilities(count * classes);
-  RETURN_IF_ERROR(pool_->ParallelFor((count + kPredictBatch - 1) / kPredictBatch, [&](int, int64_t batch) -> absl::Status {
-    RETURN_IF_ERROR(cancel.status());
-    const int64_t begin = batch * kPredictBatch, n = std::min(kPredictBatch, count - begin);
-    std::vector<int64_t> indices(n);
-    std::iota(indices.begin(), indices.end(), begin);
-    ASSIGN_OR_RETURN(const at::Tensor input, activations.Gather(indices.data(), n));
-    return TryTorch("evaluate a batch", [&] {
-      torch::NoGradGuard no_grad;
-      const at::Tensor rows = at::softmax(suffix_->Forward(input), 1).cpu().contiguous();
-      std::copy_n(rows.data_ptr<float>(), n * classes, probabilities.data() + begin * classes);
-      return absl::OkStatus();
-    });
-  }));
+  RETURN_IF_ERROR(
+      pool_->ParallelFor((count + kPredictBatch - 1) / kPredictBatch, [&](int, int64_t batch) -> absl::Status {
+        RETURN_IF_ERROR(cancel.status());
+        const int64_t begin = batch * kPredictBatch, n = std::min(kPredictBatch, count - begin);
+        std::vector<int64_t> indices(n);
+        std::iota(indices.begin(), indices.end(), begin);
+        ASSIGN_OR_RETURN(const at::Tensor input, activations.Gather(indices.data(), n));
+        return TryTorch("evaluate a batch", [&] {
+          torch::NoGradGuard no_grad;
+          const at::Tensor rows = at::softmax(suffix_->Forward(input), 1).cpu().contiguous();
+          std::copy_n(rows.data_ptr<float>(), n * classes, probabilities.data() + begin * classes);
+          return absl::OkStatus();
+        });
+      }));
   return probabilities;
 }
 

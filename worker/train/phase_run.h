@@ -27,6 +27,7 @@ class PhaseRun {
     double loss = 0;      // sum over images, nats
     int64_t correct = 0;
     int64_t images = 0;
+    double last_rate_factor = 0;  // of the learning rates, at the epoch's last step
   };
 
   PhaseRun(const Phase& phase, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
@@ -41,11 +42,13 @@ class PhaseRun {
   // Class probabilities of all examples, row-major [activations.size()][classes].   Errors as above.
   absl::StatusOr<std::vector<float>> Predict(const Activations& activations, const CancelToken& cancel);
 
-  double LearningRateFactor(int epoch, double fraction_of_epoch) const;
   Suffix& suffix() { return *suffix_; }
   Sgd& optimizer() { return optimizer_; }
 
  private:
+  double LearningRateFactor(int epoch, double fraction_of_epoch) const;
+  // Where the batch that begins at `begin` of `count` pictures ends.
+  int64_t BatchEnd(int64_t begin, int64_t count) const;
   absl::StatusOr<Totals> Step(const Activations& activations, const int64_t* indices, int64_t n);
   absl::Status RunShard(Suffix* replica, const Activations& activations, const int64_t* indices, int64_t n,
                         int64_t batch_size, Totals* totals);

@@ -28,7 +28,8 @@ absl::StatusOr<TrainState> ParseTrainState(absl::string_view bytes) {
   ASSIGN_OR_RETURN(SafeTensors file, ParseSafeTensors(bytes));
   TrainState state;
   state.fingerprint = file.metadata["fingerprint"];
-  if (!absl::SimpleAtoi(file.metadata["phase"], &state.phase) || !absl::SimpleAtoi(file.metadata["epoch"], &state.epoch)) {
+  if (!absl::SimpleAtoi(file.metadata["phase"], &state.phase) ||
+      !absl::SimpleAtoi(file.metadata["epoch"], &state.epoch)) {
     return absl::DataLossError("training state: no phase or epoch in it");
   }
   for (auto& [name, tensor] : file.tensors) {

@@ -57,27 +57,45 @@ absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backb
     const Phase& p = phases[i];
     const std::string where = absl::StrCat("phases[", i, "].");
     if (p.split_point < 0 || p.split_point > backbone.num_stages()) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want 0 to ", backbone.num_stages()));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "split_point: got ", p.split_point, ", want 0 to ", backbone.num_stages()));
     }
     if (i > 0 && p.split_point > phases[i - 1].split_point) {
       // Its frozen prefix is the pretrained one: what an earlier phase trained there would be lost without a word.
       return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want at most ",
                                                      phases[i - 1].split_point, ", that of the phase before"));
     }
-    if (p.epochs < 1 || p.batch_size < 1) return absl::InvalidArgumentError(absl::StrCat(where, "epochs and batch_size: want >= 1"));
+    if (p.epochs < 1 || p.batch_size < 1)
+      return absl::InvalidArgumentError(absl::StrCat(where, "epochs and batch_size: want >= 1"));
     const int64_t unfrozen = backbone.parameter_count(p.split_point, backbone.num_stages());
     const bool fine_tunes = p.split_point < backbone.num_stages();
+    if (fine_tunes && !backbone.architecture().trainable) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want ",
+                                                     backbone.num_stages(), ": ", backbone.name(), " stays frozen"));
+    }
     if (fine_tunes && unfrozen == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", which unfreezes stages without parameters: nothing of the backbone would be trained"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "split_point: got ", p.split_point,
+                       ", which unfreezes stages without parameters: nothing of the backbone would be trained"));
     }
     if (fine_tunes && !(p.backbone_learning_rate > 0)) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "backbone_learning_rate: got ", p.backbone_learning_rate, ", want > 0"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "backbone_learning_rate: got ", p.backbone_learning_rate, ", want > 0"));
     }
     if (!(p.head_learning_rate > 0)) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "head_learning_rate: got ", p.head_learning_rate, ", want > 0"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "head_learning_rate: got ", p.head_learning_rate, ", want > 0"));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPreprocessing(const PreprocessSpec& preprocessing, const Backbone& backbone) {
+  RETURN_IF_ERROR(preprocessing.Validate());
+  const InputRule& input = backbone.architecture().input;
+  if (input.Allows(preprocessing.crop_px)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("preprocessing.crop_px: got ", preprocessing.crop_px, ", want ", input.Describe()));
 }
 
 absl::Status CheckData(const Dataset& data) {
@@ -98,7 +116,8 @@ absl::Status CheckData(const Dataset& data) {
 std::string Fingerprint(const TrainOptions& options, const Dataset& data, int pool_size) {
   Sha256 sha;
   sha.Update(absl::StrCat(options.backbone->digest(), " ", options.seed, " ", pool_size, " ",
-                          options.activation_cache_bytes, "\n", absl::StrJoin(data.class_names, "\t"), "\n"));
+                          options.activation_cache_bytes, " ", KeyOf(options.preprocessing), "\n",
+                          absl::StrJoin(data.class_names, "\t"), "\n"));
   for (const Phase& p : options.phases) {
     sha.Update(absl::StrCat(p.split_point, " ", p.epochs, " ", p.batch_size, " ", p.head_learning_rate, " ",
                             p.backbone_learning_rate, " ", p.momentum, " ", p.weight_decay, " ",
@@ -128,6 +147,7 @@ class Training {
 
   absl::StatusOr<TrainResult> Run() {
     RETURN_IF_ERROR(CheckPhases(options_.phases, *options_.backbone));
+    RETURN_IF_ERROR(CheckPreprocessing(options_.preprocessing, *options_.backbone));
     RETURN_IF_ERROR(CheckData(data_));
     fingerprint_ = Fingerprint(options_, data_, pool_->size());
     if (!options_.resume_state.empty()) RETURN_IF_ERROR(ParseResume());
@@ -148,7 +168,8 @@ class Training {
     absl::StatusOr<TrainState> state = ParseTrainState(options_.resume_state);
     if (!state.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", state.status().message()));
     if (state->fingerprint != fingerprint_) {
-      return absl::FailedPreconditionError("resume_state: it is of another job, dataset, backbone or number of threads");
+      return absl::FailedPreconditionError(
+          "resume_state: it is of another job, dataset, backbone or number of threads");
     }
     if (state->phase < 0 || state->phase >= static_cast<int>(options_.phases.size()) || state->epoch < 0) {
       return absl::FailedPreconditionError("resume_state: phase out of range");
@@ -162,6 +183,7 @@ class Training {
     const auto make = [&](const std::vector<Example>& examples, double share, const Activations* from) {
       Activations::Options o;
       o.backbone = options_.backbone;
+      o.preprocessing = options_.preprocessing;
       o.split_point = split_point;
       o.image_limits = options_.image_limits;
       o.budget_bytes = static_cast<int64_t>(static_cast<double>(options_.activation_cache_bytes) * share);
@@ -225,7 +247,8 @@ class Training {
     Stopwatch watch;
     const int first = state_.epoch;
     for (int epoch = first; epoch < phase.epochs; ++epoch) {
-      RETURN_IF_ERROR(RunEpoch(phase, index, epoch, activations, [&] { return watch.seconds() / (epoch - first + 1); }));
+      RETURN_IF_ERROR(
+          RunEpoch(phase, index, epoch, activations, [&] { return watch.seconds() / (epoch - first + 1); }));
     }
     if (first >= phase.epochs) {  // resumed after the last epoch
       ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
@@ -258,9 +281,7 @@ class Training {
     m.train_accuracy = static_cast<double>(totals.correct) / static_cast<double>(totals.images);
     m.val_loss = validation.loss;
     m.val_accuracy = validation.accuracy;
-    const int64_t last_step = (totals.images - 1) / phase.batch_size * phase.batch_size;
-    m.learning_rate = phase.head_learning_rate *
-                      run_->LearningRateFactor(epoch, static_cast<double>(last_step) / static_cast<double>(totals.images));
+    m.learning_rate = phase.head_learning_rate * totals.last_rate_factor;
     m.images_per_second = static_cast<double>(totals.images) / std::max(train_seconds, 1e-9);
     m.seconds = watch.seconds();
     m.eta_seconds = mean_epoch_seconds() * RemainingEpochs(index, epoch + 1);
@@ -296,6 +317,7 @@ class Training {
     if (data_.test.empty()) return Evaluate(data_.class_names, LabelsOf(data_.validation), validation_probabilities_);
     Activations::Options o;
     o.backbone = options_.backbone;
+    o.preprocessing = options_.preprocessing;
     o.split_point = options_.phases.back().split_point;
     o.image_limits = options_.image_limits;
     o.budget_bytes = 0;  // each test picture is looked at once
@@ -317,7 +339,7 @@ class Training {
       c.backbone_digest = options_.backbone->digest();
       c.split_point = result.split_point;
       c.class_names = data_.class_names;
-      c.preprocessing = options_.backbone->preprocessing();
+      c.preprocessing = options_.preprocessing;
       c.training_config = options_.training_config;
       c.weights = run_->suffix().State();
       c.golden_logits = run_->suffix().Forward(

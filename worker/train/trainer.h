@@ -11,6 +11,7 @@
 #include "worker/base/cancel_token.h"
 #include "worker/base/worker_pool.h"
 #include "worker/data/dataset.h"
+#include "worker/image/preprocess.h"
 #include "worker/train/evaluation.h"
 #include "worker/train/phase.h"
 
@@ -57,6 +58,7 @@ class TrainObserver {
 
 struct TrainOptions {
   std::shared_ptr<const Backbone> backbone;
+  PreprocessSpec preprocessing;  // of all pictures, and the checkpoint's: Backbone::PreprocessingFor()
   std::vector<Phase> phases;
   uint64_t seed = 0;
   int64_t activation_cache_bytes = int64_t{1} << 30;  // beyond it activations are computed again each epoch
@@ -73,8 +75,9 @@ struct TrainResult {
 
 // Trains phase after phase on `pool`'s threads and evaluates the last epoch's weights. The same options, data, device
 // kind and pool size give the same result bit for bit, also when it was interrupted and resumed.
-//   InvalidArgument     phases that train nothing, freeze again what an earlier one trained, or fine-tune no backbone
-//                       parameters; a loss that becomes infinite (the learning rate is too high)
+//   InvalidArgument     phases that train nothing, freeze again what an earlier one trained, fine-tune no backbone
+//                       parameters, or a backbone that can only be used frozen; a size of picture that the backbone
+//                       does not compute; a loss that becomes infinite (the learning rate is too high)
 //   FailedPrecondition  `resume_state` is of another job, or damaged
 //   Cancelled           `cancel` was switched (checked each batch)
 //   DataLoss            an example can no longer be read or decoded

@@ -5,6 +5,7 @@ Producers: Pillow 9.4, torchvision 0.14.1, torch 1.13 (Debian 12: python3-pil, p
   NAME        an input file
   NAME.ppm    what Pillow decodes from it, upright, 8-bit RGB, transparency over white
   resize_*    rows of torchvision's Resize and CenterCrop of pattern(), raw RGB; the name says what of
+  bicubic_*   the same with Resize's interpolation=BICUBIC
   normalize.f32  torchvision's ToTensor and Normalize of the bytes 0..255: float32 [3, 256]
 """
 import os
@@ -14,6 +15,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WIDTH, HEIGHT = 26, 18
@@ -132,10 +134,16 @@ def make_others(rgb, rgba):
     frames[0].save(path("animated.webp"), save_all=True, append_images=frames[1:], lossless=True)
 
 
-def make_resized(width, height, resize, crop, row_step):
-    steps = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(crop)])
+def make_resized(width, height, resize, crop, row_step, prefix="resize", mode=InterpolationMode.BILINEAR):
+    steps = transforms.Compose([transforms.Resize(resize, interpolation=mode), transforms.CenterCrop(crop)])
     rows = np.asarray(steps(Image.fromarray(pattern(width, height), "RGB")))[::row_step]
-    rows.tofile(path(f"resize_{width}x{height}_{resize}_{crop}_rows_{row_step}.raw"))
+    rows.tofile(path(f"{prefix}_{width}x{height}_{resize}_{crop}_rows_{row_step}.raw"))
+
+
+def make_bicubic():
+    for sizes in ((100, 100, 256, 224, 8), (640, 427, 256, 224, 8), (301, 500, 129, 98, 1), (1000, 37, 40, 33, 1),
+                  (33, 20, 24, 64, 1), (9, 90, 12, 45, 1)):
+        make_resized(*sizes, "bicubic", InterpolationMode.BICUBIC)
 
 
 def main():
@@ -148,6 +156,7 @@ def main():
     make_resized(1000, 37, 40, 33, 1)
     make_resized(33, 20, 24, 64, 1)  # smaller than the crop: padded
     make_resized(9, 90, 12, 45, 1)
+    make_bicubic()
 
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)  # [1, 256, 3]
     tensor = transforms.ToTensor()(Image.fromarray(ramp, "RGB"))

@@ -16,6 +16,22 @@ TEST(EncodeTest, TimestampsBefore1970CountNanosForward) {
   EXPECT_EQ(stamp.nanos(), 750'000'000);
 }
 
+TEST(EncodeTest, PreprocessingKeepsEveryField) {
+  PreprocessSpec spec;
+  spec.resize_px = 300;
+  spec.crop_px = 260;
+  spec.mean = {0.25f, 0.5f, 0.75f};
+  spec.std = {1, 2, 3};
+  spec.interpolation = Interpolation::kBicubic;
+  const v1::Preprocessing proto = ToProto(spec);
+  EXPECT_EQ(proto.resize_px(), 300);
+  EXPECT_EQ(proto.crop_px(), 260);
+  EXPECT_THAT(proto.mean(), ElementsAre(0.25f, 0.5f, 0.75f));
+  EXPECT_THAT(proto.std(), ElementsAre(1, 2, 3));
+  EXPECT_EQ(proto.interpolation(), v1::INTERPOLATION_BICUBIC);
+  EXPECT_EQ(ToProto(PreprocessSpec()).interpolation(), v1::INTERPOLATION_BILINEAR);
+}
+
 TEST(EncodeTest, EvaluationKeepsEveryField) {
   Evaluation evaluation;
   evaluation.on_test = true;

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/jobs/job_fixture.h"
+#include "tests/support/script_file.h"
 
 namespace graft {
 namespace {
@@ -25,7 +26,74 @@ TEST_F(JobServiceTest, StartQueuesWithDefaultsAndTheNewestVersion) {
   EXPECT_EQ(job->effective().epochs(), 30);
   EXPECT_EQ(job->effective().batch_size(), 32);
   EXPECT_EQ(job->effective().learning_rate(), 1e-2);
+  EXPECT_EQ(job->effective().input_px(), 224);
   EXPECT_FALSE(job->effective().has_fine_tune());
+}
+
+TEST_F(JobServiceTest, InputSizeIsKept) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_input_px(96);
+  const absl::StatusOr<v1::Job> job = service_.Start(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->effective().input_px(), 96);
+}
+
+TEST_F(JobServiceTest, InputSizeThatTheBackboneDoesNotComputeIsInvalid) {
+  v1::StartJobRequest request = Request();
+  for (const int input_px : {8, -1}) {
+    request.mutable_spec()->set_input_px(input_px);
+    const absl::Status status = service_.Start(request).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status));
+    EXPECT_THAT(std::string(status.message()), StartsWith(absl::StrCat("spec.input_px: got ", input_px, ", want ")));
+  }
+}
+
+TEST_F(JobServiceTest, WhatTheBackboneCannotDoComesInOneAnswer) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_FINE_TUNE);
+  request.mutable_spec()->mutable_fine_tune()->set_unfreeze_stages(500);
+  request.mutable_spec()->set_input_px(8);
+  const std::string message(service_.Start(request).status().message());
+  EXPECT_THAT(message, HasSubstr("spec.fine_tune.unfreeze_stages: got 500"));
+  EXPECT_THAT(message, HasSubstr("\nspec.input_px: got 8"));
+}
+
+TEST_F(JobServiceTest, ScratchNeedsAnArchitectureAndNoWeights) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  request.mutable_spec()->set_backbone("mobilenet_v2");  // not installed
+  const absl::StatusOr<v1::Job> job = service_.Start(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->effective().epochs(), 30);
+  EXPECT_EQ(job->effective().learning_rate(), 1e-2);
+  EXPECT_FALSE(job->effective().has_fine_tune());
+  InstallWeights(TinyWeights(), directory_.path(), "my-net");
+  request.mutable_spec()->set_backbone("my-net");
+  const absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("want an architecture: "));
+}
+
+TEST_F(JobServiceTest, BackboneThatStaysFrozenTakesOnlyAHead) {
+  InstallScript(directory_.path(), "mean_colour");
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_backbone("mean_colour");
+  ASSERT_TRUE(service_.Start(request).ok());
+  request.mutable_spec()->set_strategy(v1::STRATEGY_FINE_TUNE);
+  const absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(status.message(), "spec.backbone: mean_colour can only be used frozen; want strategy frozen-head");
+}
+
+TEST_F(JobServiceTest, ModelMustNotBeNamedLikeBackboneReferences) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_model("backbone");
+  const absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(status.message(),
+            "spec.model: got \"backbone\", want another name: backbone/NAME is a backbone itself");
+  request.mutable_spec()->set_model("backbones");
+  EXPECT_TRUE(service_.Start(request).ok());
 }
 
 TEST_F(JobServiceTest, FineTuneGetsItsDefaults) {
@@ -46,14 +114,17 @@ TEST_F(JobServiceTest, AllViolationsComeInOneAnswer) {
   request.mutable_spec()->set_epochs(-1);
   request.mutable_spec()->set_batch_size(5000);
   request.mutable_spec()->set_learning_rate(-0.5);
+  request.mutable_spec()->set_input_px(513);
   const absl::Status status = service_.Start(request).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_EQ(status.message(),
             "request_id: got 129 bytes, want at most 128\n"
             "spec.dataset: got \"No Name\", want 1 to 64 of [a-z0-9._-], starting with a letter or digit\n"
             "spec.backbone: got \"\", want a name from ListBackbones\n"
-            "spec.strategy: got 0, want STRATEGY_FROZEN_HEAD or STRATEGY_FINE_TUNE\n"
+            "spec.strategy: got 0, want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE or STRATEGY_SCRATCH\n"
             "spec.model: got \"/\", want 1 to 64 of [a-z0-9._-], starting with a letter or digit\n"
+            "spec.input_px: got 513, want 0 to 512\n"
+            "spec.batch_size: got 5000 pictures of 513 px, want batch_size * input_px * input_px at most 51380224\n"
             "spec.epochs: got -1, want 1 to 10000\n"
             "spec.batch_size: got 5000, want 1 to 1024\n"
             "spec.learning_rate: got -0.5, want > 0 and <= 10");
@@ -67,10 +138,13 @@ TEST_F(JobServiceTest, FineTuneNumbersAreNamedByTheirPath) {
 }
 
 TEST_F(JobServiceTest, FineTuneOptionsNeedTheirStrategy) {
-  v1::StartJobRequest request = Request();
-  request.mutable_spec()->mutable_fine_tune()->set_head_epochs(2);
-  EXPECT_EQ(service_.Start(request).status().message(),
-            "spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE");
+  for (const v1::Strategy strategy : {v1::STRATEGY_FROZEN_HEAD, v1::STRATEGY_SCRATCH}) {
+    v1::StartJobRequest request = Request();
+    request.mutable_spec()->set_strategy(strategy);
+    request.mutable_spec()->mutable_fine_tune()->set_head_epochs(2);
+    EXPECT_EQ(service_.Start(request).status().message(),
+              "spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE");
+  }
 }
 
 TEST_F(JobServiceTest, MoreStagesThanTheBackboneHasIsInvalid) {

@@ -116,6 +116,35 @@ TEST_F(RunnerTest, TrainsAJobAndMakesAModelVersion) {
   EXPECT_EQ(details.preprocessing().crop_px(), 224);
 }
 
+TEST_F(RunnerTest, ModelHasTheInputSizeThatTheJobAskedFor) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_epochs(1);
+  request.mutable_spec()->set_input_px(96);
+  request.mutable_spec()->set_model("small");
+  const std::string id = service_.Start(request)->id();
+  const std::unique_ptr<Runner> runner = StartRunner();
+  const v1::Job job = AwaitEnd(id);
+  ASSERT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.error();
+  v1::ModelVersion details;
+  ASSERT_TRUE(details.ParseFromString(ModelStore(db_.get()).Resolve("small")->details_pb));
+  EXPECT_EQ(details.preprocessing().crop_px(), 96);
+  EXPECT_EQ(details.preprocessing().interpolation(), v1::INTERPOLATION_BILINEAR);
+}
+
+TEST_F(RunnerTest, ScratchTrainsEverything) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  request.mutable_spec()->set_epochs(1);
+  request.mutable_spec()->set_input_px(32);
+  const std::string id = service_.Start(request)->id();
+  const std::unique_ptr<Runner> runner = StartRunner();
+  const v1::Job job = AwaitEnd(id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.error();
+  EXPECT_EQ(job.last_epoch().phase(), "scratch");
+  EXPECT_EQ(job.parameters().frozen(), 0);
+  EXPECT_GT(job.parameters().trainable_backbone(), 0);
+}
+
 TEST_F(RunnerTest, EventsTellTheStoryInOrder) {
   const std::unique_ptr<Runner> runner = StartRunner();
   const std::string id = Start(2);

@@ -36,6 +36,13 @@ TEST(MetricsTest, ClassifyIsCountedByModelAndVersion) {
   EXPECT_THAT(text, HasSubstr("graft_classify_duration_seconds_count{model=\"flowers\",version=\"3\"} 1\n"));
 }
 
+TEST(MetricsTest, ABackboneIsOneModelWithoutAVersion) {
+  Metrics metrics;
+  metrics.CountClassify("backbone/mobilenet_v2", "OK", 3, absl::Milliseconds(20));
+  EXPECT_THAT(metrics.Scrape(),
+              HasSubstr("graft_classify_images_total{model=\"backbone/mobilenet_v2\",version=\"\"} 3\n"));
+}
+
 TEST(MetricsTest, LabelsAreBounded) {
   Metrics metrics;
   for (int i = 0; i < 1'500; ++i) metrics.CountClassify(absl::StrCat("m/", i), "OK", 1, absl::ZeroDuration());

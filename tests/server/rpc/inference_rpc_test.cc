@@ -6,6 +6,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/rpc/rpc_fixture.h"
+#include "tests/support/install_backbone.h"
+#include "tests/support/pictures.h"
+#include "tests/support/tiny_classifier.h"
 
 namespace graft {
 namespace {
@@ -42,6 +45,39 @@ TEST_F(InferenceRpcTest, ClassifyWithAnUnknownModelIsNotFound) {
   const std::string metrics = metrics_.Scrape();
   EXPECT_THAT(metrics, testing::HasSubstr("graft_classify_requests_total{code=\"NOT_FOUND\""));
   EXPECT_THAT(metrics, testing::HasSubstr("code=\"NOT_FOUND\",method=\"graft.v1.InferenceService/Classify\"} 1"));
+}
+
+TEST_F(InferenceRpcTest, ABackboneIsServedWithoutTraining) {
+  InstallWeights(TinyClassifierWeights(), directory_.path(), "insects");
+  v1::ClassifyRequest request;
+  request.set_model("backbone/insects");
+  request.add_images(ColourBmp({200, 0, 0}, 8, 0, 0));
+  grpc::ClientContext unary, streaming;
+  v1::ClassifyResponse response;
+  const grpc::Status status = stub_->Classify(&unary, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.model(), "backbone/insects");
+  ASSERT_EQ(response.results_size(), 1);
+  EXPECT_EQ(response.results(0).predictions_size(), 3);
+  const auto stream = stub_->ClassifyStream(&streaming);
+  ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+  v1::ClassifyStreamResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_EQ(answer.response().model(), "backbone/insects");
+  EXPECT_TRUE(stream->Finish().ok());
+  StopServer();
+  EXPECT_THAT(metrics_.Scrape(), testing::HasSubstr("model=\"backbone/insects\",version=\"\"} 2"));
+}
+
+TEST_F(InferenceRpcTest, ABackboneWithoutAClassifierIsFailedPrecondition) {
+  InstallTinyBackbone(directory_.path());
+  grpc::ClientContext context;
+  v1::ClassifyRequest request;
+  request.set_model("backbone/mobilenet_v3_small");
+  request.add_images("picture");
+  v1::ClassifyResponse response;
+  EXPECT_EQ(stub_->Classify(&context, request, &response).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 TEST_F(InferenceRpcTest, StreamAnswersInOrderAndGoesOnAfterErrors) {

@@ -49,8 +49,8 @@ class RpcTest : public testing::Test {
     job_store_->OnEvents([this](const std::string& id) { events_->Notify(id); });
     cache_ = std::make_unique<ModelCache>(1 << 20);
     batcher_ = std::make_unique<Batcher>(Batcher::Options(), Clock::Real());
-    classifier_ = std::make_unique<Classifier>(models_.get(), &blobs_,
-                                               std::vector<Classifier::Lane>{{backbones_.get(), cache_.get(), batcher_.get()}});
+    classifier_ = std::make_unique<Classifier>(
+        models_.get(), &blobs_, std::vector<Classifier::Lane>{{backbones_.get(), cache_.get(), batcher_.get()}});
     options_.address = "127.0.0.1:0";
   }
   ~RpcTest() override { server_.reset(); }

@@ -25,7 +25,7 @@ TEST(ValidateTest, ClassifyListsAllViolations) {
   v1::ClassifyRequest request;
   request.set_top_k(-1);
   EXPECT_EQ(Validate(request, Limits()).message(),
-            "model: got nothing, want \"name\", \"name@alias\" or \"name/version\"\n"
+            "model: got nothing, want \"name\", \"name@alias\", \"name/version\" or \"backbone/name\"\n"
             "images: got 0, want 1 to 64\n"
             "top_k: got -1, want >= 0");
 }

@@ -6,8 +6,12 @@
 
 #include <fstream>
 #include <functional>
+#include <map>
 #include <new>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/tiny_backbone.h"
 #include "worker/backbone/stage.h"
 #include "worker/backbone/torch_status.h"
@@ -67,7 +71,7 @@ TEST(BackboneTest, CountersOfBatchNormAreAccepted) {
 TEST(BackboneTest, UnknownArchitectureIsInvalidArgument) {
   SafeTensors file;
   EXPECT_THAT(CreateError(file, "resnet1"),
-              HasSubstr("architecture: got \"resnet1\", want one of mobilenet_v2, mobilenet_v3_small"));
+              HasSubstr("architecture: got \"resnet1\", want one of convnext_small, convnext_tiny, densenet121"));
   file.metadata["architecture"] = "resnet2";
   EXPECT_THAT(CreateError(file), HasSubstr("resnet2"));
 }
@@ -163,25 +167,96 @@ TEST(BackboneTest, CopiesAreTrainableAndIndependent) {
   EXPECT_GT(backbone->CopyStages(11, 12)[0]->parameters()[0].abs().max().item<float>(), 0);
 }
 
-TEST(BackboneTest, OwnLogitsAreUndefinedWithoutAClassifier) {
-  EXPECT_FALSE(TinyBackbone()->OwnLogits(Pictures(1)).defined());
-}
-
-TEST(BackboneTest, OwnLogitsHaveTheClassifiersClasses) {
+// TinyWeights() with a classifier of `classes` classes that answers its biases, 0, 1, 2 ...
+SafeTensors WithClassifier(int64_t classes) {
   SafeTensors file = TinyWeights();
   file.tensors["classifier.0.weight"] = at::full({1024, 576}, 0.01f);
   file.tensors["classifier.0.bias"] = at::zeros({1024});
-  file.tensors["classifier.3.weight"] = at::zeros({7, 1024});
-  file.tensors["classifier.3.bias"] = at::arange(7, at::kFloat);
-  const auto backbone = Backbone::Create(file, "");
-  ASSERT_TRUE(backbone.ok()) << backbone.status();
-  EXPECT_TRUE(at::equal((*backbone)->OwnLogits(Pictures(2)), at::arange(7, at::kFloat).expand({2, 7})));
+  file.tensors["classifier.3.weight"] = at::zeros({classes, 1024});
+  file.tensors["classifier.3.bias"] = at::arange(classes, at::kFloat);
+  return file;
 }
 
-TEST(ArchitectureTest, NamesAreSortedAndFound) {
-  EXPECT_EQ(ArchitectureNames(), (std::vector<std::string>{"mobilenet_v2", "mobilenet_v3_small"}));
-  EXPECT_EQ(FindArchitecture("vgg"), nullptr);
-  for (const std::string& name : ArchitectureNames()) EXPECT_EQ(FindArchitecture(name)->name, name);
+TEST(BackboneTest, WithoutAClassifierItHasNoClassNames) { EXPECT_TRUE(TinyBackbone()->class_names().empty()); }
+
+TEST(BackboneTest, OwnLogitsHaveTheClassifiersClasses) {
+  const auto backbone = Backbone::Create(WithClassifier(7), "");
+  ASSERT_TRUE(backbone.ok()) << backbone.status();
+  EXPECT_TRUE(at::equal((*backbone)->OwnLogits(at::ones({2, 576})), at::arange(7, at::kFloat).expand({2, 7})));
+  EXPECT_THAT((*backbone)->class_names(), testing::ElementsAre("0", "1", "2", "3", "4", "5", "6"));
+}
+
+TEST(BackboneTest, ClassNamesAreTheMetadatasOrImageNets) {
+  SafeTensors file = WithClassifier(2);
+  file.metadata["classes"] = R"(["cat", "dog"])";
+  EXPECT_THAT((*Backbone::Create(file, ""))->class_names(), testing::ElementsAre("cat", "dog"));
+  for (const char* text : {"", "[]", R"(["cat"])", R"(["cat", 1])", "imagenet_1000", "cat,dog"}) {
+    file.metadata["classes"] = text;
+    EXPECT_THAT(CreateError(file), HasSubstr("metadata classes: got")) << text;
+  }
+  const auto imagenet = Backbone::Create(WithClassifier(1000), "");
+  ASSERT_TRUE(imagenet.ok()) << imagenet.status();
+  EXPECT_EQ((*imagenet)->class_names()[281], "tabby");
+  EXPECT_EQ((*imagenet)->class_names().size(), 1000u);
+}
+
+TEST(BackboneTest, MetadataSetsSizesAndInterpolation) {
+  SafeTensors file = TinyWeights();
+  file.metadata["resize_px"] = "100";
+  file.metadata["crop_px"] = "96";
+  file.metadata["interpolation"] = "bicubic";
+  const auto backbone = Backbone::Create(file, "");
+  ASSERT_TRUE(backbone.ok()) << backbone.status();
+  EXPECT_EQ((*backbone)->preprocessing().resize_px, 100);
+  EXPECT_EQ((*backbone)->preprocessing().crop_px, 96);
+  EXPECT_EQ((*backbone)->preprocessing().interpolation, Interpolation::kBicubic);
+  for (const auto& [key, value] : std::map<std::string, std::string>{
+           {"crop_px", "8"}, {"crop_px", "many"}, {"resize_px", ""}, {"interpolation", "lanczos"},
+           {"norm_epsilon", "0"}, {"norm_epsilon", "2"}}) {
+    SafeTensors bad = TinyWeights();
+    bad.metadata[key] = value;
+    EXPECT_THAT(CreateError(bad), HasSubstr(absl::StrCat("metadata ", key, ": got")));
+  }
+}
+
+TEST(BackboneTest, NormEpsilonOfTheWeightsIsUsed) {
+  SafeTensors file = TinyWeights();
+  const auto usual = Backbone::Create(file, "");
+  file.metadata["norm_epsilon"] = "0.5";
+  const auto other = Backbone::Create(file, "");
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_FALSE(at::allclose((*usual)->Forward(Pictures(1), 0, 1), (*other)->Forward(Pictures(1), 0, 1)));
+  EXPECT_NE((*usual)->digest(), (*other)->digest()) << "it is part of what the weights compute";
+}
+
+TEST(BackboneTest, PreprocessingForAnotherSizeKeepsTheRatio) {
+  const auto backbone = TinyBackbone();
+  EXPECT_EQ(*backbone->PreprocessingFor(0), backbone->preprocessing());
+  const auto half = backbone->PreprocessingFor(112);
+  ASSERT_TRUE(half.ok()) << half.status();
+  EXPECT_EQ(half->crop_px, 112);
+  EXPECT_EQ(half->resize_px, 128);
+  for (const int side_px : {-1, 16, 100'000}) {
+    const absl::Status status = backbone->PreprocessingFor(side_px).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message(), absl::StrCat("input_px: got ", side_px, ", want from 32 px to 512 px"));
+  }
+}
+
+TEST(BackboneTest, UntrainedIsTheSameEachTimeAndWithoutClassifier) {
+  const auto first = Backbone::Untrained("small_convnet"), second = Backbone::Untrained("small_convnet");
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ((*first)->digest(), "untrained:small_convnet");
+  EXPECT_TRUE((*first)->class_names().empty());
+  const at::Tensor x = at::ones({1, 3, 150, 150});
+  const at::Tensor features = (*first)->Forward(x, 0, 4);
+  EXPECT_EQ(features.sizes(), (std::vector<int64_t>{1, 64}));
+  EXPECT_TRUE(at::equal(features, (*second)->Forward(x, 0, 4)));
+  EXPECT_GT(features.abs().max().item<float>(), 0);
+  const auto other = Backbone::Untrained("small_convnet", "cpu", 1);
+  EXPECT_FALSE(at::equal(features, (*other)->Forward(x, 0, 4)));
+  EXPECT_EQ((*other)->digest(), (*first)->digest());
+  EXPECT_EQ(Backbone::Untrained("vgg").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(TryTorchTest, PassesTheStatusOn) {

@@ -24,7 +24,8 @@ TEST_P(PretrainedTest, LoadsAndPredicts) {
   const auto backbone = Backbone::Load(absl::StrCat(shared, "/weights/", GetParam(), ".safetensors"), GetParam());
   ASSERT_TRUE(backbone.ok()) << backbone.status();
   EXPECT_EQ((*backbone)->name(), GetParam());
-  const at::Tensor logits = (*backbone)->OwnLogits(GoldenInputs((*backbone)->preprocessing()));
+  const at::Tensor images = GoldenInputs((*backbone)->preprocessing());
+  const at::Tensor logits = (*backbone)->OwnLogits((*backbone)->Forward(images, 0, (*backbone)->num_stages()));
   ASSERT_TRUE(logits.defined());
   EXPECT_TRUE(at::isfinite(logits).all().item<bool>());
 }

@@ -87,6 +87,36 @@ TEST(SafeTensorsTest, NotJsonIsDataLoss) {
   }
 }
 
+// Each is what nlohmann's parser would read as {}.
+TEST(SafeTensorsTest, HeaderThatDoesNotBeginWithABraceOrHoldsAZeroByteIsDataLoss) {
+  const std::string zero(1, '\0');
+  for (const std::string& header : {std::string(" {}"), std::string("\n{}"), std::string("\xef\xbb\xbf{}"),
+                                    "{}" + zero, "{}" + zero + "anything"}) {
+    ExpectDataLoss(WithHeader(header), "not a JSON object");
+  }
+  EXPECT_TRUE(ParseSafeTensors(WithHeader("{}  ")).ok()) << "blanks at the end are the format's padding";
+}
+
+TEST(SafeTensorsTest, TensorTwiceIsDataLoss) {
+  const std::string tensor = R"("t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
+  ExpectDataLoss(WithHeader("{" + tensor + "," + tensor + "}", "1"), "\"t\" twice");
+  ExpectDataLoss(WithHeader("{" + tensor + R"(,"\u0074":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "12"),
+                 "\"t\" twice");
+}
+
+TEST(SafeTensorsTest, FieldOrMetadataTwiceIsDataLoss) {
+  ExpectDataLoss(WithHeader(R"({"t":{"dtype":"U8","shape":[2],"shape":[1],"data_offsets":[0,1]}})", "1"),
+                 "\"shape\" twice");
+  ExpectDataLoss(WithHeader(R"({"__metadata__":{"k":"a","k":"b"}})"), "\"k\" twice");
+  ExpectDataLoss(WithHeader(R"({"__metadata__":{},"__metadata__":{}})"), "\"__metadata__\" twice");
+}
+
+TEST(SafeTensorsTest, MoreThan100000TensorsAreDataLoss) {
+  std::string header = "{\"0\":0";
+  for (int i = 1; i < 100'002; ++i) absl::StrAppend(&header, ",\"", i, "\":0");
+  ExpectDataLoss(WithHeader(header + "}"), "more than 100000 tensors");
+}
+
 TEST(SafeTensorsTest, DeepNestingIsDataLoss) {
   ExpectDataLoss(WithHeader(R"({"a":)" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}"),
                  "not a JSON object");
@@ -134,6 +164,10 @@ TEST(SafeTensorsTest, ShapeWhoseSizeOverflowsIsDataLoss) {
   // 2^33 * 2^31 * 4 bytes are 0 modulo 2^64.
   ExpectDataLoss(WithHeader(R"({"t":{"dtype":"F32","shape":[8589934592,2147483648],"data_offsets":[0,0]}})"),
                  "does not match");
+  // No bytes, but strides that LibTorch could not count.
+  ExpectDataLoss(
+      WithHeader(R"({"t":{"dtype":"F32","shape":[0,4611686018427387904,4611686018427387904],"data_offsets":[0,0]}})"),
+      "does not match");
 }
 
 TEST(SafeTensorsTest, OverlapHoleAndLeftoverAreDataLoss) {

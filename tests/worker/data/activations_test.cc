@@ -29,6 +29,7 @@ class ActivationsTest : public testing::Test {
   Activations::Options Options(int split_point) {
     Activations::Options options;
     options.backbone = TinyBackbone();
+    options.preprocessing = TinyBackbone()->preprocessing();
     options.split_point = split_point;
     options.chunk = 4;
     return options;
@@ -58,6 +59,14 @@ TEST_F(ActivationsTest, AreThePrefixOfThePreprocessedPicture) {
   const at::Tensor want = TinyBackbone()->Forward(input.permute({0, 3, 1, 2}), 0, 4);
   const int64_t index = 7;
   EXPECT_LT(RelativeDifference(*activations.Gather(&index, 1), want), 1e-5);
+}
+
+TEST_F(ActivationsTest, PicturesArePreprocessedAsAskedNotAsTheBackboneHasIt) {
+  Activations::Options options = Options(0);
+  options.preprocessing.resize_px = options.preprocessing.crop_px = 40;
+  Activations activations(options, &data_.train, data_.read);
+  ASSERT_TRUE(Fill(&activations).ok());
+  EXPECT_EQ(GatherAll(activations).sizes(), (std::vector<int64_t>{10, 3, 40, 40}));
 }
 
 TEST_F(ActivationsTest, AreChannelsLastInTheOrderAskedFor) {

@@ -20,10 +20,12 @@ using ::testing::HasSubstr;
 
 struct Resized {
   int width_px, height_px, resize_px, crop_px, row_step;
+  Interpolation interpolation = Interpolation::kBilinear;
 };
 
 void PrintTo(const Resized& p, std::ostream* out) {  // ctest shows it
-  *out << p.width_px << "x" << p.height_px << "_to_" << p.resize_px << "_" << p.crop_px;
+  *out << p.width_px << "x" << p.height_px << "_to_" << p.resize_px << "_" << p.crop_px << "_"
+       << InterpolationName(p.interpolation);
 }
 
 class PreprocessParityTest : public testing::TestWithParam<Resized> {};
@@ -31,7 +33,8 @@ class PreprocessParityTest : public testing::TestWithParam<Resized> {};
 // Golden: torchvision 0.14.1 over Pillow 9.4 (tests/golden/image/make.py). Equal to the byte.
 TEST_P(PreprocessParityTest, ResizeAndCropEqualTorchvision) {
   const Resized& p = GetParam();
-  const std::string name = "resize_" + std::to_string(p.width_px) + "x" + std::to_string(p.height_px) + "_" +
+  const std::string prefix = p.interpolation == Interpolation::kBicubic ? "bicubic_" : "resize_";
+  const std::string name = prefix + std::to_string(p.width_px) + "x" + std::to_string(p.height_px) + "_" +
                            std::to_string(p.resize_px) + "_" + std::to_string(p.crop_px) + "_rows_" +
                            std::to_string(p.row_step) + ".raw";
   const std::string want = ReadGolden(name);
@@ -39,7 +42,7 @@ TEST_P(PreprocessParityTest, ResizeAndCropEqualTorchvision) {
   spec.resize_px = p.resize_px;
   spec.crop_px = p.crop_px;
   const Image source = Pattern(p.width_px, p.height_px);
-  const Image image = ResizeAndCrop(source, EvalWindow(p.width_px, p.height_px, spec));
+  const Image image = ResizeAndCrop(source, EvalWindow(p.width_px, p.height_px, spec), p.interpolation);
   ASSERT_EQ(image.width_px, p.crop_px);
   ASSERT_EQ(image.height_px, p.crop_px);
 
@@ -59,6 +62,14 @@ INSTANTIATE_TEST_SUITE_P(Sizes, PreprocessParityTest,
                                          Resized{640, 427, 256, 224, 4}, Resized{2016, 3024, 256, 224, 4},
                                          Resized{301, 500, 129, 98, 1}, Resized{1000, 37, 40, 33, 1},
                                          Resized{33, 20, 24, 64, 1}, Resized{9, 90, 12, 45, 1}));
+
+constexpr Interpolation kBicubic = Interpolation::kBicubic;
+INSTANTIATE_TEST_SUITE_P(BicubicSizes, PreprocessParityTest,
+                         testing::Values(Resized{100, 100, 256, 224, 8, kBicubic},
+                                         Resized{640, 427, 256, 224, 8, kBicubic},
+                                         Resized{301, 500, 129, 98, 1, kBicubic},
+                                         Resized{1000, 37, 40, 33, 1, kBicubic}, Resized{33, 20, 24, 64, 1, kBicubic},
+                                         Resized{9, 90, 12, 45, 1, kBicubic}));
 
 // Golden: torchvision's ToTensor and Normalize of every byte value. Equal to the bit.
 TEST(PreprocessTest, NormalizesAsTorchvision) {
@@ -101,6 +112,20 @@ TEST(PreprocessTest, PaddingIsBlackBeforeNormalizing) {
   }
 }
 
+TEST(PreprocessTest, UsesTheSpecsInterpolation) {
+  const Image source = Pattern(31, 22);
+  PreprocessSpec spec;
+  spec.resize_px = 16;
+  spec.crop_px = 16;
+  spec.interpolation = Interpolation::kBicubic;
+  spec.mean = {0, 0, 0};
+  spec.std = {1, 1, 1};
+  std::vector<float> got(16 * 16 * 3);
+  Preprocess(source, spec, got.data());
+  const Image want = ResizeAndCrop(source, EvalWindow(31, 22, spec), Interpolation::kBicubic);
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], static_cast<float>(want.rgb[i]) / 255.0f) << i;
+}
+
 TEST(EvalWindowTest, HalvesRoundToTheEvenPixel) {
   PreprocessSpec spec;
   spec.resize_px = 8;
@@ -136,6 +161,9 @@ TEST(PreprocessSpecTest, EqualityComparesEveryField) {
   EXPECT_NE(other, PreprocessSpec());
   other = PreprocessSpec();
   other.crop_px = 96;
+  EXPECT_NE(other, PreprocessSpec());
+  other = PreprocessSpec();
+  other.interpolation = Interpolation::kBicubic;
   EXPECT_NE(other, PreprocessSpec());
 }
 

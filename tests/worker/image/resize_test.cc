@@ -29,16 +29,63 @@ std::vector<uint8_t> Cut(const Image& whole, const ResizeWindow& window) {
 // Every window must show what a resize of the whole picture shows there: at the edges, beyond them, and outside.
 TEST(ResizeAndCropTest, WindowEqualsTheWholePictureCut) {
   const Image source = Pattern(37, 29);
-  for (const auto& [width, height] : std::vector<std::pair<int, int>>{{37, 29}, {37, 11}, {12, 29}, {50, 61}, {5, 7}}) {
-    const Image whole = ResizeAndCrop(source, {width, height, 0, 0, width, height});
-    for (const int left : {-9, -1, 0, 2, width - 3, width + 4}) {
-      for (const int top : {-8, 0, 1, height - 2, height + 1}) {
-        const ResizeWindow window{width, height, left, top, 7, 6};
-        EXPECT_EQ(ResizeAndCrop(source, window).rgb, Cut(whole, window))
-            << width << "x" << height << " at " << left << ", " << top;
+  const std::vector<std::pair<int, int>> sizes = {{37, 29}, {37, 11}, {12, 29}, {50, 61}, {5, 7}};
+  for (const Interpolation how : {Interpolation::kBilinear, Interpolation::kBicubic}) {
+    for (const auto& [width, height] : sizes) {
+      const Image whole = ResizeAndCrop(source, {width, height, 0, 0, width, height}, how);
+      for (const int left : {-9, -1, 0, 2, width - 3, width + 4}) {
+        for (const int top : {-8, 0, 1, height - 2, height + 1}) {
+          const ResizeWindow window{width, height, left, top, 7, 6};
+          EXPECT_EQ(ResizeAndCrop(source, window, how).rgb, Cut(whole, window))
+              << InterpolationName(how) << " " << width << "x" << height << " at " << left << ", " << top;
+        }
       }
     }
   }
+}
+
+// One row of grey pixels, resized to `width` by the cubic filter: the red channel.
+std::vector<int> BicubicRow(const std::vector<uint8_t>& values, int width) {
+  Image row;
+  row.width_px = static_cast<int>(values.size());
+  row.height_px = 1;
+  for (const uint8_t value : values) row.rgb.insert(row.rgb.end(), 3, value);
+  const Image resized = ResizeAndCrop(row, {width, 1, 0, 0, width, 1}, Interpolation::kBicubic);
+  std::vector<int> red;
+  for (size_t i = 0; i < resized.rgb.size(); i += 3) red.push_back(resized.rgb[i]);
+  return red;
+}
+
+// Golden: Pillow 9.4, Image.resize((width, 1), BICUBIC) of these rows. Equal to the byte. More in preprocess_test.cc.
+TEST(ResizeAndCropTest, BicubicEqualsPillow) {
+  EXPECT_EQ(BicubicRow({10, 200, 30, 255, 0, 90, 90, 10}, 3), (std::vector<int>{105, 111, 56}));
+  EXPECT_EQ(BicubicRow({0, 0, 255, 255}, 8), (std::vector<int>{0, 0, 0, 52, 203, 255, 255, 255}));
+}
+
+// The cubic filter overshoots at an edge, below 0 and above 255: that must not wrap around.
+TEST(ResizeAndCropTest, BicubicOvershootIsClipped) {
+  std::vector<uint8_t> edge(40, 0);
+  std::fill(edge.begin() + 20, edge.end(), uint8_t{255});
+  for (const int width : {11, 39, 41, 200}) {
+    const std::vector<int> row = BicubicRow(edge, width);
+    EXPECT_TRUE(std::is_sorted(row.begin(), row.end())) << width;
+    EXPECT_EQ(row.front(), 0) << width;
+    EXPECT_EQ(row.back(), 255) << width;
+  }
+}
+
+TEST(InterpolationTest, NamesAreReadBack) {
+  for (const Interpolation how : {Interpolation::kBilinear, Interpolation::kBicubic}) {
+    const auto back = ParseInterpolation(InterpolationName(how));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, how);
+  }
+}
+
+TEST(InterpolationTest, AnotherNameIsInvalidArgument) {
+  EXPECT_EQ(ParseInterpolation("nearest").status(),
+            absl::InvalidArgumentError("interpolation: got \"nearest\", want bilinear or bicubic"));
+  EXPECT_FALSE(ParseInterpolation("").ok());
 }
 
 TEST(ResizeAndCropTest, SameSizeIsACopy) {
@@ -51,8 +98,10 @@ TEST(ResizeAndCropTest, OneColorStaysThatColor) {
   source.width_px = 301;
   source.height_px = 203;
   source.rgb.assign(301 * 203 * 3, 255);
-  const Image shrunk = ResizeAndCrop(source, {3, 2, 0, 0, 3, 2});
-  EXPECT_EQ(shrunk.rgb, std::vector<uint8_t>(18, 255));
+  for (const Interpolation how : {Interpolation::kBilinear, Interpolation::kBicubic}) {
+    const Image shrunk = ResizeAndCrop(source, {3, 2, 0, 0, 3, 2}, how);
+    EXPECT_EQ(shrunk.rgb, std::vector<uint8_t>(18, 255)) << InterpolationName(how);
+  }
 }
 
 // Without antialiasing one column in 16 would decide; the triangle averages about 32.

@@ -14,6 +14,7 @@
 #include "tests/support/pictures.h"
 #include "tests/support/tiny_backbone.h"
 #include "tests/support/tiny_checkpoint.h"
+#include "tests/support/tiny_classifier.h"
 #include "tests/worker/infer/test_calls.h"
 #include "worker/device/threads.h"
 #include "worker/image/decode.h"
@@ -79,6 +80,25 @@ class BatcherTest : public testing::Test {
     return options;
   }
   void TearDown() override { gate_.Open(); }
+
+  // Pictures for the one and the other in turn.
+  void ExpectOneBatch(const std::shared_ptr<const Predictor>& one, const std::shared_ptr<const Predictor>& other) {
+    ASSERT_EQ(one->prefix_key(), other->prefix_key());
+    Batcher batcher(Gated(), &clock_);
+    std::vector<Answer> answers(6);
+    for (int i = 0; i < 6; ++i) {
+      ASSERT_TRUE(batcher.Submit(Task(i % 2 == 0 ? one : other, {Picture(i)}), answers[i].Callback()).ok());
+    }
+    gate_.Open();
+    for (int i = 0; i < 6; ++i) {
+      const ClassifyOutcome outcome = answers[i].Get();
+      ASSERT_TRUE(outcome.ok()) << outcome.status();
+      ExpectPredicts((*outcome)[0], Alone(i % 2 == 0 ? *one : *other, Picture(i)));
+    }
+    while (batcher.stats().batches == 0) std::this_thread::yield();
+    EXPECT_EQ(batcher.stats().batches, 1);
+    EXPECT_EQ(batcher.stats().images, 6);
+  }
 
   Gate gate_;
   FakeClock clock_;
@@ -256,23 +276,14 @@ TEST_F(BatcherTest, SubmitWhileShuttingDownIsUnavailable) {
   EXPECT_EQ(late.code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(BatcherTest, ModelsOfOneBackboneShareABatch) {
-  const auto other = Model(14, /*seed=*/2);
-  ASSERT_EQ(other->prefix_key(), model_->prefix_key());
-  Batcher batcher(Gated(), &clock_);
-  std::vector<Answer> answers(6);
-  for (int i = 0; i < 6; ++i) {
-    ASSERT_TRUE(batcher.Submit(Task(i % 2 == 0 ? model_ : other, {Picture(i)}), answers[i].Callback()).ok());
-  }
-  gate_.Open();
-  for (int i = 0; i < 6; ++i) {
-    const ClassifyOutcome outcome = answers[i].Get();
-    ASSERT_TRUE(outcome.ok()) << outcome.status();
-    ExpectPredicts((*outcome)[0], Alone(i % 2 == 0 ? *model_ : *other, Picture(i)));
-  }
-  while (batcher.stats().batches == 0) std::this_thread::yield();
-  EXPECT_EQ(batcher.stats().batches, 1);
-  EXPECT_EQ(batcher.stats().images, 6);
+TEST_F(BatcherTest, ModelsOfOneBackboneShareABatch) { ExpectOneBatch(model_, Model(14, /*seed=*/2)); }
+
+TEST_F(BatcherTest, ABackboneAndAModelOnItShareABatch) {
+  const auto backbone = TinyClassifier();
+  const auto model = Predictor::Load(SerializeCheckpoint(TinyCheckpoint(*backbone, 14, 5)), backbone);
+  const auto own = Predictor::OfBackbone(backbone);
+  ASSERT_TRUE(model.ok() && own.ok()) << model.status() << own.status();
+  ExpectOneBatch(*model, *own);
 }
 
 TEST_F(BatcherTest, ModelsWithOtherPrefixesAreBatchedApartInOrder) {

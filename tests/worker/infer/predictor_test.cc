@@ -9,11 +9,13 @@
 
 #include "tests/support/tiny_backbone.h"
 #include "tests/support/tiny_checkpoint.h"
+#include "tests/support/tiny_classifier.h"
 #include "worker/model/suffix.h"
 
 namespace graft {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr int kSplit = 11;
@@ -69,6 +71,46 @@ TEST(PredictorTest, KeysAreEqualWhenThePrefixIs) {
   Checkpoint other = Sound();
   other.preprocessing.mean[1] += 0.01f;
   EXPECT_NE((*Load(other))->prefix_key(), key);
+  other = Sound();
+  other.preprocessing.interpolation = Interpolation::kBicubic;
+  EXPECT_NE((*Load(other))->prefix_key(), key);
+}
+
+TEST(PredictorOfBackboneTest, HasTheClassesOfTheWeightsOwnClassifier) {
+  const auto backbone = TinyClassifier();
+  const auto predictor = Predictor::OfBackbone(backbone);
+  ASSERT_TRUE(predictor.ok()) << predictor.status();
+  EXPECT_THAT((*predictor)->class_names(), ElementsAre("ant", "bee", "cat"));
+  EXPECT_EQ((*predictor)->split_point(), backbone->num_stages());
+  EXPECT_EQ((*predictor)->preprocessing(), backbone->preprocessing());
+  // torchvision's classifier of mobilenet_v3_small: 576 -> 1024 -> classes, float32.
+  EXPECT_EQ((*predictor)->bytes(), 4 * (577 * 1024 + 1025 * 3));
+}
+
+TEST(PredictorOfBackboneTest, ProbabilitiesAreTheSoftmaxOfItsOwnLogits) {
+  const auto backbone = TinyClassifier();
+  const auto predictor = Predictor::OfBackbone(backbone);
+  ASSERT_TRUE(predictor.ok()) << predictor.status();
+  const at::Tensor images = GoldenInputs(PreprocessSpec());
+  const at::Tensor features = backbone->Forward(images, 0, backbone->num_stages());
+  const at::Tensor got = (*predictor)->Probabilities((*predictor)->Prefix(images));
+  EXPECT_TRUE(at::allclose(got, at::softmax(backbone->OwnLogits(features), 1)));
+  EXPECT_TRUE(at::allclose(got.sum(1), at::ones({2})));
+}
+
+TEST(PredictorOfBackboneTest, SharesItsPrefixWithFrozenHeadModels) {
+  const auto backbone = TinyClassifier();
+  const auto model = Predictor::Load(SerializeCheckpoint(TinyCheckpoint(*backbone, backbone->num_stages())), backbone);
+  const auto own = Predictor::OfBackbone(backbone);
+  ASSERT_TRUE(model.ok() && own.ok()) << model.status() << own.status();
+  EXPECT_EQ((*own)->prefix_key(), (*model)->prefix_key());
+}
+
+TEST(PredictorOfBackboneTest, WeightsWithoutAClassifierAreFailedPrecondition) {
+  const absl::Status status = Predictor::OfBackbone(TinyBackbone()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "backbone mobilenet_v3_small: its weights have no classifier of their own; train a model "
+                              "on it, or install weights that have one");
 }
 
 TEST(PredictorTest, DamagedBytesAreDataLoss) {

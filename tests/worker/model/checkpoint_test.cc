@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "tests/support/tiny_backbone.h"
 #include "tests/support/tiny_checkpoint.h"
@@ -40,6 +43,7 @@ TEST(CheckpointTest, SurvivesARoundTrip) {
   c.class_names = {"caf\u00e9", "\"quoted\"", "c"};
   c.preprocessing.resize_px = 300;
   c.preprocessing.mean = {0.1f, 0.2f, 0.3f};
+  c.preprocessing.interpolation = Interpolation::kBicubic;
   c.temperature = 1.25;
   c.training_config = R"({"epochs":3})";
   const auto back = ParseCheckpoint(SerializeCheckpoint(c));
@@ -110,10 +114,41 @@ TEST(CheckpointTest, PreprocessingOutOfRangeIsDataLoss) {
   ExpectDataLoss(ParseWith([](json* j) { (*j)["preprocessing"]["std"] = {0, 1, 1}; }), "checkpoint: ");
 }
 
+// Checkpoints from before there was a choice do not name it.
+TEST(CheckpointTest, NoInterpolationIsBilinear) {
+  Checkpoint c = TinyCheckpoint(*TinyBackbone(), 14);
+  c.preprocessing.interpolation = Interpolation::kBicubic;
+  SafeTensors file = *ParseSafeTensors(SerializeCheckpoint(c));
+  json header = json::parse(file.metadata.at("graft"));
+  ASSERT_EQ(header["preprocessing"].erase("interpolation"), 1u);
+  file.metadata["graft"] = header.dump();
+  const auto back = ParseCheckpoint(SerializeSafeTensors(file));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->preprocessing.interpolation, Interpolation::kBilinear);
+}
+
+TEST(CheckpointTest, UnknownInterpolationIsDataLoss) {
+  ExpectDataLoss(ParseWith([](json* j) { (*j)["preprocessing"]["interpolation"] = "nearest"; }),
+                 "interpolation: got \"nearest\"");
+  ExpectDataLoss(ParseWith([](json* j) { (*j)["preprocessing"]["interpolation"] = 1; }), "checkpoint: ");
+}
+
 TEST(CheckpointTest, NoGoldenLogitsIsDataLoss) {
   SafeTensors file = Parsed();
   file.tensors.erase("golden.logits");
   ExpectDataLoss(ParseCheckpoint(SerializeSafeTensors(file)).status(), "no golden logits");
+}
+
+TEST(KeyOfTest, DiffersInEachField) {
+  const std::string key = KeyOf(PreprocessSpec());
+  EXPECT_EQ(KeyOf(PreprocessSpec()), key);
+  std::vector<PreprocessSpec> others(5);
+  others[0].resize_px = 255;
+  others[1].crop_px = 223;
+  others[2].mean[2] = std::nextafter(others[2].mean[2], 1.0f);
+  others[3].std[0] = std::nextafter(others[3].std[0], 1.0f);
+  others[4].interpolation = Interpolation::kBicubic;
+  for (const PreprocessSpec& other : others) EXPECT_NE(KeyOf(other), key);
 }
 
 TEST(GoldenInputsTest, AreTwoPicturesOfTheCropsSize) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 
+#include "tests/support/script_file.h"
 #include "tests/support/tiny_backbone.h"
 
 namespace graft {
@@ -46,6 +48,21 @@ TEST(WithDefaultsTest, FillsZerosAndKeepsTheRest) {
   EXPECT_EQ(same->head_epochs, 7);
 }
 
+TEST(WithDefaultsTest, ScratchHasItsOwn) {
+  StrategyOptions options;
+  options.strategy = Strategy::kScratch;
+  const auto full = WithDefaults(options);
+  ASSERT_TRUE(full.ok()) << full.status();
+  EXPECT_EQ(full->epochs, 30);
+  EXPECT_EQ(full->batch_size, 32);
+  EXPECT_EQ(full->learning_rate, 1e-2);
+}
+
+TEST(WithDefaultsTest, ScratchNeedsTwoPicturesForBatchStatistics) {
+  EXPECT_EQ(Violations({Strategy::kScratch, 0, 1, 0, 0, 0}), "batch_size: got 1, want 2 to 1024");
+  EXPECT_TRUE(WithDefaults({Strategy::kFineTune, 0, 1, 0, 0, 0}).ok());
+}
+
 TEST(WithDefaultsTest, AllViolationsComeTogether) {
   EXPECT_THAT(Violations({Strategy::kFineTune, -1, 1025, -0.1, -2, 10001}),
               AllOf(HasSubstr("epochs: got -1, want 1 to 10000"), HasSubstr("batch_size: got 1025, want 1 to 1024"),
@@ -55,9 +72,11 @@ TEST(WithDefaultsTest, AllViolationsComeTogether) {
 }
 
 TEST(WithDefaultsTest, FineTuneFieldsAreRefusedElsewhere) {
-  EXPECT_THAT(Violations({Strategy::kFrozenHead, 0, 0, 0, 1, 1}),
-              AllOf(HasSubstr("unfreeze_stages: only with"), HasSubstr("head_epochs: only with"),
-                    Not(HasSubstr("batch_size"))));
+  for (const Strategy strategy : {Strategy::kFrozenHead, Strategy::kScratch}) {
+    EXPECT_THAT(Violations({strategy, 0, 0, 0, 1, 1}),
+                AllOf(HasSubstr("unfreeze_stages: only with"), HasSubstr("head_epochs: only with"),
+                      Not(HasSubstr("batch_size"))));
+  }
 }
 
 TEST(WithDefaultsTest, LearningRateMustBeANumberInRange) {
@@ -95,6 +114,40 @@ TEST(MakePhasesTest, FineTuneTrainsTheHeadFirst) {
   EXPECT_EQ((*phases)[1].split_point, 11) << "pooling does not count as a stage to unfreeze";
   EXPECT_EQ((*phases)[1].backbone_learning_rate, 1e-3);
   EXPECT_EQ((*phases)[1].head_learning_rate, 1e-3);
+}
+
+TEST(MakePhasesTest, ScratchTrainsEverythingAtOneRate) {
+  StrategyOptions options;
+  options.strategy = Strategy::kScratch;
+  options.epochs = 4;
+  const auto phases = MakePhases(*WithDefaults(options), *TinyBackbone());
+  ASSERT_TRUE(phases.ok()) << phases.status();
+  ASSERT_EQ(phases->size(), 1u);
+  const Phase& scratch = (*phases)[0];
+  EXPECT_EQ(scratch.name, "scratch");
+  EXPECT_EQ(scratch.split_point, 0);
+  EXPECT_EQ(scratch.epochs, 4);
+  EXPECT_EQ(scratch.head_learning_rate, 1e-2);
+  EXPECT_EQ(scratch.backbone_learning_rate, 1e-2);
+  EXPECT_EQ(scratch.momentum, 0.9);
+  EXPECT_EQ(scratch.weight_decay, 1e-4);
+  EXPECT_EQ(scratch.schedule, Schedule::kCosine);
+  EXPECT_EQ(scratch.batch_norm, BatchNormPolicy::kTrainUnfrozen);
+}
+
+TEST(MakePhasesTest, ABackboneThatStaysFrozenTakesOnlyAHead) {
+  InstallScript(testing::TempDir(), "phase_test");
+  const std::string manifest = R"({"feature_width": 3, "crop_px": 8})";
+  const auto backbone = Backbone::LoadScript(testing::TempDir() + "/phase_test.pt", manifest, "mean_colour");
+  ASSERT_TRUE(backbone.ok()) << backbone.status();
+  StrategyOptions options;
+  EXPECT_TRUE(MakePhases(*WithDefaults(options), **backbone).ok());
+  for (const Strategy strategy : {Strategy::kFineTune, Strategy::kScratch}) {
+    options.strategy = strategy;
+    const absl::Status status = MakePhases(*WithDefaults(options), **backbone).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message(), "backbone: mean_colour can only be used frozen; want strategy frozen-head");
+  }
 }
 
 TEST(MakePhasesTest, MoreStagesThanTheBackboneHasIsInvalidArgument) {

@@ -7,6 +7,7 @@
 
 #include "tests/support/pictures.h"
 #include "tests/support/tiny_backbone.h"
+#include "worker/base/status.h"
 #include "worker/device/threads.h"
 #include "worker/train/trainer.h"
 
@@ -67,9 +68,27 @@ inline Phase TunePhase(int epochs) {
 inline TrainOptions OptionsFor(std::vector<Phase> phases) {
   TrainOptions options;
   options.backbone = TinyBackbone();
+  options.preprocessing = options.backbone->preprocessing();
   options.phases = std::move(phases);
   options.seed = 3;
   options.training_config = R"({"a":1})";
+  return options;
+}
+
+// The whole of mobilenet_v3_small from random weights, on pictures of 32 px: its last maps have one pixel.
+inline TrainOptions ScratchOptions(int epochs) {
+  const auto backbone = Backbone::Untrained("mobilenet_v3_small");
+  GRAFT_CHECK(backbone.ok());
+  StrategyOptions strategy;
+  strategy.strategy = Strategy::kScratch;
+  strategy.epochs = epochs;
+  strategy.batch_size = 4;
+  const auto phases = MakePhases(*WithDefaults(strategy), **backbone);
+  const auto preprocessing = (*backbone)->PreprocessingFor(32);
+  GRAFT_CHECK(phases.ok() && preprocessing.ok());
+  TrainOptions options = OptionsFor(*phases);
+  options.backbone = *backbone;
+  options.preprocessing = *preprocessing;
   return options;
 }
 

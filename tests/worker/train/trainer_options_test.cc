@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "tests/support/script_file.h"
 #include "tests/worker/train/trainer_fixture.h"
 
 namespace graft {
@@ -51,6 +52,27 @@ TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
 TEST(TrainOptionsTest, ALaterPhaseMustNotFreezeWhatWasTrained) {
   ExpectInvalid(OptionsFor({TunePhase(1), HeadPhase(1)}), ColourDataset(2, 1, 1),
                 "phases[1].split_point: got 14, want at most 12");
+}
+
+TEST(TrainOptionsTest, PicturesMustHaveASizeThatTheBackboneComputes) {
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.preprocessing.crop_px = 8;
+  const std::string want = options.backbone->architecture().input.Describe();
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "preprocessing.crop_px: got 8, want " + want);
+  options.preprocessing.crop_px = 0;
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "crop_px: got 0");
+}
+
+TEST(TrainOptionsTest, ABackboneThatStaysFrozenCannotBeFineTuned) {
+  InstallScript(testing::TempDir(), "trainer_options_test");
+  const auto backbone = Backbone::LoadScript(testing::TempDir() + "/trainer_options_test.pt",
+                                             R"({"feature_width": 3, "crop_px": 8})", "mean_colour");
+  ASSERT_TRUE(backbone.ok()) << backbone.status();
+  TrainOptions options = OptionsFor({TunePhase(1)});
+  options.backbone = *backbone;
+  options.preprocessing = (*backbone)->preprocessing();
+  options.phases[0].split_point = 0;
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "phases[0].split_point: got 0, want 1: mean_colour stays frozen");
 }
 
 TEST(TrainOptionsTest, DataNeedsTwoClassesAndBothSplits) {

@@ -39,6 +39,13 @@ TEST(TrainResumeTest, TrainedBatchNorms) {
   ExpectEachResumeEndsAlike(OptionsFor({HeadPhase(1), tune}));
 }
 
+// Five pictures a class, batches of three: the last of an epoch would be one picture.
+TEST(TrainResumeTest, FromScratch) {
+  TrainOptions options = ScratchOptions(2);
+  options.phases[0].batch_size = 3;
+  ExpectEachResumeEndsAlike(options);
+}
+
 TEST(TrainResumeTest, WithACacheThatIsTooSmall) {
   TrainOptions options = OptionsFor({HeadPhase(3)});
   options.activation_cache_bytes = 5 * 576 * 4;
@@ -75,6 +82,9 @@ TEST(TrainResumeTest, AnotherJobsStateIsFailedPrecondition) {
   expect_refused(changed, data, 2);
   changed = options;
   changed.backbone = TinyBackbone(2);
+  expect_refused(changed, data, 2);
+  changed = options;
+  changed.preprocessing.resize_px += 1;
   expect_refused(changed, data, 2);
   expect_refused(options, data, 1);
   Dataset relabelled = data;

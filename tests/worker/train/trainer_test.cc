@@ -10,6 +10,8 @@
 #include <string>
 
 #include "tests/worker/train/trainer_fixture.h"
+#include "worker/backbone/stage.h"
+#include "worker/infer/predictor.h"
 #include "worker/model/checkpoint.h"
 
 namespace graft {
@@ -95,6 +97,50 @@ TEST(TrainTest, TheCheckpointHoldsTheSuffixAndItsOrigin) {
   EXPECT_THAT(checkpoint->class_names, ElementsAre("red", "green"));
   EXPECT_EQ(checkpoint->training_config, R"({"a":1})");
   EXPECT_EQ(checkpoint->weights.size(), 2u + 5u) << "head, convolution, and four tensors of its batch norm";
+}
+
+TEST(TrainTest, PicturesAndCheckpointHaveTheSizeThatWasAskedFor) {
+  TrainOptions options = OptionsFor({HeadPhase(2)});
+  const auto preprocessing = options.backbone->PreprocessingFor(64);
+  ASSERT_TRUE(preprocessing.ok()) << preprocessing.status();
+  options.preprocessing = *preprocessing;
+  RecordingObserver observer;
+  const auto result = TrainOn(options, ColourDataset(2, 3, 2, /*test=*/2), &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(ParseCheckpoint(result->checkpoint)->preprocessing, *preprocessing);
+  const auto predictor = Predictor::Load(result->checkpoint, options.backbone);
+  EXPECT_TRUE(predictor.ok()) << "golden inputs of that size: " << predictor.status();
+}
+
+TEST(TrainTest, FromScratchTheWholeNetworkAndItsStatisticsAreTrained) {
+  const TrainOptions options = ScratchOptions(3);
+  RecordingObserver observer;
+  const auto result = TrainOn(options, ColourDataset(2, 5, 2), &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(observer.phases.size(), 1u);
+  EXPECT_EQ(observer.phases[0].parameters.frozen, 0);
+  EXPECT_EQ(observer.phases[0].trained_stages.size(), 13u) << "all but the pooling";
+  const auto checkpoint = ParseCheckpoint(result->checkpoint);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->split_point, 0);
+  EXPECT_EQ(checkpoint->backbone_digest, "untrained:mobilenet_v3_small");
+  const auto before = options.backbone->CopyStages(0, 1)[0]->named_parameters();
+  EXPECT_FALSE(at::equal(checkpoint->weights.at("features.0.0.weight"), before["0.weight"]));
+  EXPECT_FALSE(at::equal(checkpoint->weights.at("features.0.1.running_mean"), at::zeros({16})));
+  for (const auto& [name, tensor] : checkpoint->weights) {
+    EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << name;
+  }
+}
+
+// Ten pictures, batches of three: the tenth has no batch statistics of its own and joins the batch before it.
+TEST(TrainTest, ALastPictureAloneJoinsTheBatchBeforeItWhenStatisticsAreTrained) {
+  TrainOptions options = ScratchOptions(1);
+  options.phases[0].batch_size = 3;
+  RecordingObserver observer;
+  const auto result = TrainOn(options, ColourDataset(2, 5, 2), &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  // Cosine over one epoch; the last step begins after 6 of 10 pictures.
+  EXPECT_NEAR(observer.epochs[0].learning_rate, 1e-2 * 0.5 * (1 + std::cos(M_PI * 6.0 / 10)), 1e-12);
 }
 
 TEST(TrainTest, TheTestSplitIsEvaluatedWhenThereIsOne) {

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graft/v1/job.pb.h"
+#include "server/models/backbone_directory.h"
+#include "worker/backbone/backbone.h"
+#include "worker/image/preprocess.h"
+#include "worker/train/phase.h"
+
+namespace graft {
+
+// What a spec means with the backbones of one device.
+struct JobPlan {
+  std::shared_ptr<const Backbone> backbone;
+  PreprocessSpec preprocessing;
+  std::vector<Phase> phases;
+};
+
+// `effective` has every default of CheckStartJob() filled in.
+//   InvalidArgument               what the backbone cannot do, one a line, by proto path: "spec.input_px: got 100, ..."
+//   NotFound, FailedPrecondition  of the backbone
+absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory* backbones);
+
+}  // namespace graft

@@ -18,8 +18,9 @@ struct SafeTensors {
 };
 
 // Parses a whole file; tensors are copies. Dtypes F32, F16, BF16, F64, I64, I32, U8.
-//   DataLoss  header over 100 MB or beyond the file, not a JSON object, a name twice, unknown dtype, a shape that does
-//             not match its bytes, overlap, hole, or bytes left over: says which tensor
+//   DataLoss  a header over 100 MB, beyond the file, no JSON object, or with a name twice or an array of more than 64
+//             values; unknown dtype, a shape that does not match its bytes, overlap, hole, or bytes left over: says
+//             which tensor
 absl::StatusOr<SafeTensors> ParseSafeTensors(absl::string_view bytes);
 // The file's bytes, tensors in name order, header padded to 8 bytes: equal content gives equal bytes.
 std::string SerializeSafeTensors(const SafeTensors& file);

@@ -117,6 +117,17 @@ TEST(SafeTensorsTest, MoreThan100000TensorsAreDataLoss) {
   ExpectDataLoss(WithHeader(header + "}"), "more than 100000 tensors");
 }
 
+TEST(SafeTensorsTest, LongArraysAreDataLossBeforeTheyCostMemory) {
+  std::string objects = "{}", numbers = "1";
+  for (int i = 0; i < 100; ++i) {
+    objects += ",{}";
+    numbers += ",1";
+  }
+  ExpectDataLoss(WithHeader("{\"a\":[" + objects + "]}"), "a long array");
+  ExpectDataLoss(WithHeader(R"({"a":{"dtype":"F32","shape":[)" + numbers + R"(],"data_offsets":[0,4]}})", "1234"),
+                 "a long array");
+}
+
 TEST(SafeTensorsTest, DeepNestingIsDataLoss) {
   ExpectDataLoss(WithHeader(R"({"a":)" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}"),
                  "not a JSON object");

@@ -58,8 +58,7 @@ absl::Status List(const Console& console) {
 std::string FormatSizes(const v1::Backbone& backbone) {
   if (backbone.min_input_px() == 0) return "";
   if (backbone.min_input_px() == backbone.max_input_px()) return absl::StrCat(backbone.min_input_px(), " px only");
-  std::string text = absl::StrCat("from ", backbone.min_input_px(), " px");
-  if (backbone.max_input_px() > 0) absl::StrAppend(&text, " to ", backbone.max_input_px(), " px");
+  std::string text = absl::StrCat("from ", backbone.min_input_px(), " px to ", backbone.max_input_px(), " px");
   if (backbone.input_multiple_px() > 1) absl::StrAppend(&text, ", multiples of ", backbone.input_multiple_px(), " px");
   return text;
 }

@@ -21,6 +21,9 @@ class Publisher:
 TORCHVISION = Publisher("torchvision", "https://download.pytorch.org/models/", "BSD-3-Clause", "ImageNet-1k")
 TIMM = Publisher("timm", "https://huggingface.co/timm/", "Apache-2.0", "ImageNet-1k")
 TIMM_21K = Publisher("timm", "https://huggingface.co/timm/", "Apache-2.0", "ImageNet-21k and -1k")
+# R. Cadene's port of Keras' weights, as timm keeps it.
+CADENE = Publisher("Cadene", "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-cadene/",
+                   "Apache-2.0", "ImageNet-1k")
 DINOV2 = Publisher("DINOv2", "https://dl.fbaipublicfiles.com/dinov2/", "Apache-2.0", "LVD-142M, without labels")
 
 
@@ -36,12 +39,12 @@ class Entry:
     norm_epsilon: str = ""  # of its batch norms; "": the architecture's own
     classes: str = "imagenet_1000"
     architecture: str = ""  # "": called as the entry
-    sha256: str = ""        # of the file; "": torchvision's begin as their names say, of others none is known
+    sha256: str = ""        # of the file; "": it begins as the file's name says
 
     @property
     def checksum(self):
-        """What the file's SHA-256 begins with; "" where it is not known."""
-        if self.publisher is TORCHVISION:
+        """What the file's SHA-256 begins with: in these publishers' file names (torch.hub's convention), or given."""
+        if self.publisher in (TORCHVISION, CADENE):
             return self.file.rsplit("-", 1)[1].removesuffix(".pth")
         return self.sha256
 
@@ -76,8 +79,7 @@ BACKBONES = {
     "mobilenet_v1": Entry(TIMM, "mobilenetv1_100.ra4_e3600_r224_in1k/resolve/main/model.safetensors",
                           256, 224, "bicubic", HALF, HALF, "1e-05",
                           sha256="15c2f1411deb8e0533acbb41fe9523062f80d444d0393e7ad2b429f41378efc3"),
-    "xception": Entry(TIMM, "legacy_xception.tf_in1k/resolve/main/model.safetensors",
-                      333, 299, "bicubic", HALF, HALF),
+    "xception": Entry(CADENE, "xception-43020ad28.pth", 333, 299, "bicubic", HALF, HALF),
     "vit_s_14": Entry(DINOV2, "dinov2_vits14/dinov2_vits14_pretrain.pth", 256, 224, "bicubic", classes="",
                       sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9"),
     "vit_s_14_reg": Entry(DINOV2, "dinov2_vits14/dinov2_vits14_reg4_pretrain.pth", 256, 224, "bicubic", classes="",

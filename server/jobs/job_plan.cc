@@ -22,12 +22,11 @@ absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory
   }
   absl::StatusOr<std::vector<Phase>> phases = MakePhases(ToStrategyOptions(effective), *plan.backbone);
   absl::StatusOr<PreprocessSpec> preprocessing = plan.backbone->PreprocessingFor(effective.input_px());
-  if (!phases.ok() && !preprocessing.ok()) {
+  if (!phases.ok() || !preprocessing.ok()) {
+    const char* const between = phases.ok() || preprocessing.ok() ? "" : "\n";
     return WithSpecPaths(absl::InvalidArgumentError(
-        absl::StrCat(phases.status().message(), "\n", preprocessing.status().message())));
+        absl::StrCat(phases.status().message(), between, preprocessing.status().message())));
   }
-  if (!phases.ok()) return WithSpecPaths(phases.status());
-  if (!preprocessing.ok()) return WithSpecPaths(preprocessing.status());
   plan.phases = *std::move(phases);
   plan.preprocessing = *preprocessing;
   return plan;

@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,6 +58,7 @@ absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
   spec.set_dataset_version(dataset.version);
   effective.set_dataset_version(dataset.version);
   effective.set_input_px(plan.preprocessing.crop_px);
+  RETURN_IF_ERROR(CheckBatchPixels(effective));  // again: now with the backbone's own size
   JobRecord job;
   job.request_id = request.request_id();
   job.dataset = dataset.name;

@@ -78,10 +78,7 @@ std::vector<std::string> TextViolations(const v1::StartJobRequest& request) {
   if (spec.input_px() < 0 || spec.input_px() > kMaxInputPx) {
     violations.push_back(absl::StrCat("spec.input_px: got ", spec.input_px(), ", want 0 to ", kMaxInputPx));
   }
-  if (int64_t{spec.batch_size()} * spec.input_px() * spec.input_px() > kMaxBatchPixels) {
-    violations.push_back(absl::StrCat("spec.batch_size: got ", spec.batch_size(), " pictures of ", spec.input_px(),
-                                      " px, want batch_size * input_px * input_px at most ", kMaxBatchPixels));
-  }
+  add(CheckBatchPixels(spec));
   return violations;
 }
 
@@ -137,6 +134,15 @@ class FirstDifferenceReporter : public google::protobuf::util::MessageDifference
 };
 
 }  // namespace
+
+absl::Status CheckBatchPixels(const v1::JobSpec& spec) {
+  // In floating point: an int32 times the square of another would overflow.
+  const double pixels = static_cast<double>(spec.batch_size()) * spec.input_px() * spec.input_px();
+  if (pixels <= static_cast<double>(kMaxBatchPixels)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("spec.batch_size: got ", spec.batch_size(), " pictures of ",
+                                                 spec.input_px(), " px, want batch_size * input_px * input_px at most ",
+                                                 kMaxBatchPixels));
+}
 
 StrategyOptions ToStrategyOptions(const v1::JobSpec& spec) {
   StrategyOptions options;

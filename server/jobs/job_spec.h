@@ -9,6 +9,10 @@
 
 namespace graft {
 
+// Whether a batch of these pictures is small enough; an input_px of 0 says nothing yet.
+//   InvalidArgument  names spec.batch_size
+absl::Status CheckBatchPixels(const v1::JobSpec& spec);
+
 // The numbers of a spec, as the strategies take them; zero where the spec has none.
 StrategyOptions ToStrategyOptions(const v1::JobSpec& spec);
 

@@ -25,7 +25,6 @@ namespace fs = std::filesystem;
 constexpr char kScript[] = ".pt", kManifest[] = ".json";
 constexpr std::array<const char*, 3> kKinds = {".safetensors", ".gguf", kScript};  // the first that is there counts
 constexpr size_t kMaxManifestBytes = 64 << 10;
-constexpr char kUntrained[] = "untrained:";  // worker/backbone/backbone.h
 
 // So a name is no path either.
 bool IsBackboneName(absl::string_view name) {
@@ -127,11 +126,16 @@ absl::StatusOr<std::shared_ptr<const Backbone>> LoadFile(const File& file, const
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::Get(const std::string& name) {
-  if (!IsBackboneName(name)) return NotInstalled(name);
   if (std::shared_ptr<const Backbone> loaded = Loaded(name)) return loaded;
   const std::optional<File> file = FileOf(directory_, name);
-  if (file) return LoadOnce(name, [&] { return LoadFile(*file, name, device_); });
-  return NeedsNoFile(name) ? GetUntrained(name) : NotInstalled(name);
+  if (!file) return NeedsNoFile(name) ? GetUntrained(name) : NotInstalled(name);
+  MutexLock one_at_a_time(&loading_);
+  if (std::shared_ptr<const Backbone> loaded = Loaded(name)) return loaded;  // by another meanwhile
+  absl::StatusOr<std::shared_ptr<const Backbone>> backbone = LoadFile(*file, name, device_);
+  if (!backbone.ok()) return backbone;
+  MutexLock lock(&mu_);
+  loaded_[name] = *backbone;
+  return backbone;
 }
 
 absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::GetUntrained(const std::string& architecture,
@@ -140,33 +144,18 @@ absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::GetUntrained(
     return absl::NotFoundError(absl::StrCat("backbone: got \"", Printable(architecture), "\", want an architecture: ",
                                             absl::StrJoin(ArchitectureNames(), ", ")));
   }
+  MutexLock one_at_a_time(&building_);
   if (seed != 0) return Backbone::Untrained(architecture, device_, seed);
-  {
-    MutexLock lock(&mu_);
-    if (std::shared_ptr<const Backbone> in_use = untrained_[architecture].lock()) return in_use;
-  }
+  std::weak_ptr<const Backbone>& shared = untrained_[architecture];
+  if (std::shared_ptr<const Backbone> in_use = shared.lock()) return in_use;
   absl::StatusOr<std::shared_ptr<const Backbone>> backbone = Backbone::Untrained(architecture, device_);
-  if (!backbone.ok()) return backbone;
-  MutexLock lock(&mu_);
-  untrained_[architecture] = *backbone;
+  if (backbone.ok()) shared = *backbone;
   return backbone;
 }
 
-absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::LoadOnce(const std::string& key,
-                                                                            const Loader& load) {
-  if (std::shared_ptr<const Backbone> loaded = Loaded(key)) return loaded;
-  MutexLock one_at_a_time(&loading_);
-  if (std::shared_ptr<const Backbone> loaded = Loaded(key)) return loaded;  // by another meanwhile
-  absl::StatusOr<std::shared_ptr<const Backbone>> backbone = load();
-  if (!backbone.ok()) return backbone;
+std::shared_ptr<const Backbone> BackboneDirectory::Loaded(const std::string& name) {
   MutexLock lock(&mu_);
-  loaded_[key] = *backbone;
-  return backbone;
-}
-
-std::shared_ptr<const Backbone> BackboneDirectory::Loaded(const std::string& key) {
-  MutexLock lock(&mu_);
-  const auto found = loaded_.find(key);
+  const auto found = loaded_.find(name);
   return found == loaded_.end() ? nullptr : found->second;
 }
 
@@ -212,7 +201,7 @@ std::vector<BackboneDirectory::Listing> BackboneDirectory::List() {
   return listings;
 }
 
-bool IsUntrained(absl::string_view backbone_digest) { return absl::StartsWith(backbone_digest, kUntrained); }
+bool IsUntrained(absl::string_view backbone_digest) { return absl::StartsWith(backbone_digest, Backbone::kUntrained); }
 
 std::optional<std::string> BackboneOf(absl::string_view model_reference) {
   if (!absl::ConsumePrefix(&model_reference, kBackboneModel) || !absl::ConsumePrefix(&model_reference, "/")) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,9 +53,7 @@ class BackboneDirectory {
   std::vector<Listing> List();
 
  private:
-  using Loader = std::function<absl::StatusOr<std::shared_ptr<const Backbone>>()>;
-  absl::StatusOr<std::shared_ptr<const Backbone>> LoadOnce(const std::string& key, const Loader& load);
-  std::shared_ptr<const Backbone> Loaded(const std::string& key);
+  std::shared_ptr<const Backbone> Loaded(const std::string& name);
   Listing Look(const std::string& name);
   absl::Status NotInstalled(const std::string& name) const;
 
@@ -65,7 +62,8 @@ class BackboneDirectory {
   std::map<std::string, std::pair<std::string, Listing>> listed_ ABSL_GUARDED_BY(loading_);  // name -> file, what it is
   Mutex mu_;
   std::map<std::string, std::shared_ptr<const Backbone>> loaded_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, std::weak_ptr<const Backbone>> untrained_ ABSL_GUARDED_BY(mu_);
+  Mutex building_;  // held while making random weights: one at a time, maybe under loading_
+  std::map<std::string, std::weak_ptr<const Backbone>> untrained_ ABSL_GUARDED_BY(building_);
 };
 
 // Whether a digest is Untrained()'s: of random weights, which need no file.

@@ -221,7 +221,7 @@ TEST_F(CommandLineTest, ABackboneIsShownWithItsStages) {
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("architecture resnet18\n"));
   EXPECT_THAT(result.out, HasSubstr("preprocessing shorter side to 256 px (bicubic), crop 224 px"));
-  EXPECT_THAT(result.out, HasSubstr("input from 32 px, multiples of 16 px\n"));
+  EXPECT_THAT(result.out, HasSubstr("input from 32 px to 512 px, multiples of 16 px\n"));
   EXPECT_THAT(result.out, HasSubstr("as the model backbone/installed with 1000 classes\n"));
   EXPECT_THAT(result.out, HasSubstr("0\tlayer1\t1,234\n"));
   const auto objects = Run({"backbone", "show", "installed", "--json"}).objects();

@@ -184,6 +184,7 @@ class FakeModelService : public v1::ModelService::Service {
     installed->set_trainable(true);
     installed->set_min_input_px(32);
     installed->set_input_multiple_px(16);
+    installed->set_max_input_px(512);
     installed->mutable_preprocessing()->set_resize_px(256);
     installed->mutable_preprocessing()->set_crop_px(224);
     installed->mutable_preprocessing()->set_interpolation(v1::INTERPOLATION_BICUBIC);

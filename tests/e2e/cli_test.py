@@ -1,11 +1,14 @@
 """The whole path through the graft command: upload, train, look, name, classify."""
 import hashlib
+import os
 import pathlib
 import unittest
 
 import fixture
 import pictures
 from service import Service
+
+GOLDEN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "golden", "image")
 
 
 class CliTest(fixture.ServiceTest):
@@ -43,14 +46,17 @@ class CliTest(fixture.ServiceTest):
         evaluations = [e["evaluation"] for e in self.events if "evaluation" in e]
         self.assertEqual(evaluations, [self.job["evaluation"]])
 
+    def with_long_parts(self, listed, shown):
+        """What a list shows of a job or a version, with the parts that it must leave out taken from `shown`."""
+        short = listed["evaluation"]
+        self.assertFalse(short.get("classes") or short.get("confusion"), "lists come without the long parts")
+        long = {k: shown["evaluation"][k] for k in ("classes", "confusion")}
+        return {**listed, "evaluation": {**short, **long}}
+
     def test_job_commands_agree_with_what_train_said(self):
         self.assertEqual(self.service.job(self.job["id"]), self.job)
-        listed = self.service.json("job", "list", "--state", "succeeded", "--limit", "0")
-
-        def in_a_list(job):  # without the long parts
-            short = {k: v for k, v in job["evaluation"].items() if k not in ("classes", "confusion")}
-            return {**job, "evaluation": short}
-        self.assertIn(in_a_list(self.job), [in_a_list(job) for job in listed])
+        listed = {j["id"]: j for j in self.service.json("job", "list", "--state", "succeeded", "--limit", "0")}
+        self.assertEqual(self.with_long_parts(listed[self.job["id"]], self.job), self.job)
         self.assertEqual(self.service.json("job", "watch", self.job["id"]), self.events)
         self.assertEqual(self.service.json("job", "watch", self.job["id"], "--from-seq", "5"), self.events[4:])
 
@@ -60,6 +66,19 @@ class CliTest(fixture.ServiceTest):
             self.assertEqual(best["label"], self.held_out[answer["file"]])
             self.assertAlmostEqual(sum(p["probability"] for p in answer["predictions"]), 1, places=4)
             self.assertEqual(answer["model"], "hues/1")
+
+    def test_grey_picture_is_classified_as_one_with_its_channel_repeated(self):
+        with open(os.path.join(GOLDEN, "grey.png.ppm"), "rb") as f:  # what Pillow makes of it, P6
+            _, width, height, _ = f.readline().split() + f.readline().split() + f.readline().split()
+            rgb = f.read()
+        with open(self.path("repeated.png"), "wb") as f:
+            f.write(pictures.png(int(width), int(height), rgb))
+        grey, repeated = self.service.json("classify", "--model", "hues", os.path.join(GOLDEN, "grey.png"),
+                                           self.path("repeated.png"))
+        self.assertEqual(rgb[0::3], rgb[1::3])
+        for got, want in zip(grey["predictions"], repeated["predictions"]):
+            self.assertEqual(got["label"], want["label"])
+            self.assertAlmostEqual(got["probability"], want["probability"], places=5)
 
     def test_top_k_cuts_the_predictions(self):
         file = next(iter(self.held_out))
@@ -83,7 +102,8 @@ class CliTest(fixture.ServiceTest):
         listed = {m["name"]: m for m in self.service.json("model", "list")}
         shown = self.service.json("model", "show", "hues")[0]
         version = shown["versions"][0]
-        self.assertEqual(listed["hues"]["versions"][0]["evaluation"]["accuracy"], version["evaluation"]["accuracy"])
+        whole = [self.with_long_parts(v, w) for v, w in zip(listed["hues"]["versions"], shown["versions"])]
+        self.assertEqual({**listed["hues"], "versions": whole}, shown)
         self.assertEqual((version["job_id"], version["classes"]), (self.job["id"], ["blue", "green", "red"]))
         self.assertEqual(version["evaluation"], self.job["evaluation"])
 

@@ -82,20 +82,13 @@ class FetchBackboneTest(ScriptsCase):
     def test_checksum_in_the_name_of_an_official_file_is_checked(self):
         self.refused("want f37072fd...", "resnet18", "--mirror", self.url("good"))
 
-    def test_file_without_a_known_checksum_needs_a_word(self):
+    def test_sha256_is_checked_instead_of_the_known_one(self):
         mirror = ("xception", "--mirror", self.url("good"))
-        self.refused(f"got {SHA256}, and fetch-backbone knows none", *mirror)
-        self.refused("want " + "0" * 64, *mirror, "--sha256", "0" * 64, "--trust-first-use")
-        out = self.fetch(*mirror, "--trust-first-use")
-        self.assertIn("NOT CHECKED", out)
-        self.assertIn(SHA256, out)
+        self.refused("want 43020ad28...", *mirror)
+        self.refused("want " + "0" * 64, *mirror, "--sha256", "0" * 64)
         self.fetch(*mirror, "--sha256", SHA256, "--as", "second")
-        for name in ("xception", "second"):
-            metadata = self.backbone("to", name + ".safetensors")[1]
-            self.assertEqual((metadata["architecture"], metadata["resize_px"]), ("xception", "333"))
-
-    def test_known_checksum_makes_trust_first_use_no_way_around_it(self):
-        self.refused("sha256: got", "resnet18", "--mirror", self.url("good"), "--trust-first-use")
+        metadata = self.backbone("to", "second.safetensors")[1]
+        self.assertEqual((metadata["architecture"], metadata["resize_px"]), ("xception", "333"))
 
     def test_own_file_is_prepared_as_the_official_one_unless_it_says_otherwise(self):
         self.file("mine.safetensors", files.safetensors_file({"mean": "0.1,0.1,0.1", "architecture": "resnet18"}))
@@ -151,7 +144,7 @@ class FetchBackboneTest(ScriptsCase):
     def test_list_names_every_address(self):
         out = self.succeeds("fetch-backbone", "--list")
         self.assertIn("https://download.pytorch.org/models/resnet50-11ad3fa6.pth", out)
-        self.assertIn("no sha256 known", out)
+        self.assertIn("v0.1-cadene/xception-43020ad28.pth", out)
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_stopped_on_the_way_leaves_nothing(self):

@@ -1,7 +1,5 @@
 #include "worker/backbone/architecture.h"
 
-#include <utility>
-
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/families.h"
 
@@ -37,6 +35,11 @@ const std::map<std::string, Architecture>& Registry() {
 
 bool InputRule::Allows(int side_px) const {
   return side_px >= min_px && side_px % multiple_px == 0 && side_px <= max_px;
+}
+
+absl::Status InputRule::Check(absl::string_view field, int side_px) const {
+  if (Allows(side_px)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, ": got ", side_px, ", want ", Describe()));
 }
 
 std::string InputRule::Describe() const {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "worker/image/preprocess.h"
 
 namespace graft {
@@ -14,11 +16,11 @@ namespace graft {
 class Stage;         // worker/backbone/stage.h
 struct TensorNames;  // worker/backbone/tensor_names.h
 
-// Properties of the weights that change the computation. Zero means the architecture's own.
+// Properties of the weights that change the computation.
 struct BuildOptions {
   bool tensorflow_same_padding = false;
-  double norm_epsilon = 0;      // of batch norms
-  int64_t position_tokens = 0;  // vision transformers: rows of the position embedding
+  double norm_epsilon = 1e-5;   // of batch norms
+  int64_t position_tokens = 0;  // vision transformers: rows of the position embedding; 0: the architecture's own
   int64_t register_tokens = 0;  // vision transformers: Darcet et al. 2024 (arXiv:2309.16588)
 };
 
@@ -38,6 +40,8 @@ struct InputRule {
   int max_px = kMaxInputPx;
 
   bool Allows(int side_px) const;
+  //   InvalidArgument  "<field>: got 100, want " and Describe()
+  absl::Status Check(absl::string_view field, int side_px) const;
   std::string Describe() const;  // "multiples of 16 px, from 32 px to 512 px"
 };
 

@@ -2,7 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -26,12 +25,12 @@ std::string ShapeText(const at::Tensor& tensor) { return absl::StrCat("[", absl:
 // Copies `from` to `target`; what is wrong with it goes to `problems`.
 void CopyTensor(const NamedTensor& from, const std::string& name, at::Tensor target,
                 std::vector<std::string>* problems) {
-  const std::string shown = from.file_name == name ? name : absl::StrCat(name, " (", from.file_name, ")");
+  const bool aliased = from.file_name != name;
+  const std::string shown = aliased ? absl::StrCat(name, " (", from.file_name, ")") : name;
   // An alias may be of a layer that its publisher wrote otherwise: a linear one as a 1x1 convolution.
-  const bool same = from.file_name == name ? from.tensor.sizes() == target.sizes()
-                                           : from.tensor.numel() == target.numel() && from.tensor.dim() > 0 &&
-                                                 (from.tensor.sizes() == target.sizes() ||
-                                                  from.tensor.size(0) == target.size(0));
+  const bool same = from.tensor.sizes() == target.sizes() ||
+                    (aliased && from.tensor.dim() > 0 && from.tensor.numel() == target.numel() &&
+                     from.tensor.size(0) == target.size(0));
   if (!same) {
     problems->push_back(absl::StrCat(shown, ": got ", ShapeText(from.tensor), ", want ", ShapeText(target)));
   } else if (!from.tensor.is_floating_point()) {
@@ -86,14 +85,14 @@ absl::StatusOr<const Architecture*> ArchitectureNamed(const std::string& name) {
 }
 
 // What weights ask for that the network cannot do would change their answers without a word.
-absl::Status CheckBuild(const BuildOptions& build, const Architecture& architecture) {
-  if (build.tensorflow_same_padding && !architecture.has_same_padding) {
+absl::Status CheckBuild(const BackboneMetadata& weights, const Architecture& architecture) {
+  if (weights.tensorflow_same_padding && !architecture.has_same_padding) {
     return absl::InvalidArgumentError(absl::StrCat("metadata padding: got \"tensorflow_same\", want none: ",
                                                    architecture.name, " is only built with its own padding"));
   }
-  if (build.norm_epsilon > 0 && architecture.norm_epsilon == 0) {
+  if (weights.norm_epsilon && architecture.norm_epsilon == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("metadata norm_epsilon: got ", build.norm_epsilon, ", want none: ", architecture.name,
+        absl::StrCat("metadata norm_epsilon: got ", *weights.norm_epsilon, ", want none: ", architecture.name,
                      " has no batch norm"));
   }
   return absl::OkStatus();
@@ -134,24 +133,23 @@ absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Create(const SafeTenso
   backbone->architecture_ = Unowned(architecture);
   backbone->stage_names_ = architecture->stage_names();
   backbone->source_ = metadata.source;
-  backbone->preprocessing_ = metadata.Over(architecture->preprocessing);
+  ASSIGN_OR_RETURN(backbone->preprocessing_, metadata.Over(architecture->preprocessing));
   RETURN_IF_ERROR(backbone->preprocessing_.Validate());
-  if (const int side = backbone->preprocessing_.crop_px; !architecture->input.Allows(side)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("metadata crop_px: got ", side, ", want ", architecture->input.Describe()));
-  }
-  RETURN_IF_ERROR(CheckBuild(metadata.build, *architecture));
+  RETURN_IF_ERROR(architecture->input.Check("metadata crop_px", backbone->preprocessing_.crop_px));
+  RETURN_IF_ERROR(CheckBuild(metadata, *architecture));
   ASSIGN_OR_RETURN(const TensorNames tensors, OurNames(file.tensors, *architecture));
-  backbone->build_options_ = metadata.build;
-  if (metadata.build.norm_epsilon == 0 && tensors.used_aliases) {
-    backbone->build_options_.norm_epsilon = architecture->alias_norm_epsilon;
-  }
+  const bool as_alias = tensors.used_aliases && architecture->alias_norm_epsilon > 0;
+  backbone->build_options_.tensorflow_same_padding = metadata.tensorflow_same_padding;
+  backbone->build_options_.norm_epsilon =
+      metadata.norm_epsilon.value_or(as_alias ? architecture->alias_norm_epsilon : architecture->norm_epsilon);
   RETURN_IF_ERROR(TryTorch("build the backbone", [&]() -> absl::Status {
     backbone->device_ = at::Device(device);
     RETURN_IF_ERROR(backbone->Build(tensors));
     const int64_t classes = backbone->parts_->classifier == nullptr ? 0 : tensors.classes;
     ASSIGN_OR_RETURN(backbone->class_names_, metadata.ClassNames(classes));
-    return backbone->Prepare();
+    backbone->digest_ = backbone->ComputeDigest();
+    backbone->Prepare();
+    return absl::OkStatus();
   }));
   return std::shared_ptr<const Backbone>(std::move(backbone));
 }
@@ -178,25 +176,31 @@ absl::Status Backbone::Build(const TensorNames& tensors) {
       absl::StrCat("weights do not fit ", architecture_->name, ":\n", absl::StrJoin(problems, "\n")));
 }
 
-absl::Status Backbone::Prepare() {
-  if (digest_.empty()) {
-    Sha256 sha;
-    sha.Update(absl::StrCat(architecture_->name, " ", build_options_.tensorflow_same_padding, " ",
-                            build_options_.norm_epsilon == architecture_->norm_epsilon ? 0 : build_options_.norm_epsilon,
-                            "\n"));
-    for (size_t i = 0; i < parts_->original.size(); ++i) {
-      Digest(architecture_->stages[i].prefix, *parts_->original[i], &sha);
-    }
-    if (parts_->classifier != nullptr) Digest("", *parts_->classifier, &sha);
-    digest_ = sha.Finish();
+std::string Backbone::ComputeDigest() const {
+  Sha256 sha;
+  sha.Update(absl::StrCat(architecture_->name, " ", build_options_.tensorflow_same_padding, " ",
+                          build_options_.norm_epsilon, "\n"));
+  for (size_t i = 0; i < parts_->original.size(); ++i) {
+    Digest(architecture_->stages[i].prefix, *parts_->original[i], &sha);
   }
+  if (parts_->classifier != nullptr) Digest("", *parts_->classifier, &sha);
+  return sha.Finish();
+}
+
+void Backbone::Prepare() {
   parts_->prepared = CopyStages(0, num_stages());
   for (const auto& stage : parts_->prepared) PrepareToPredict(stage.get());
   if (parts_->classifier != nullptr) {
     parts_->classifier->to(device_);
     PrepareToPredict(parts_->classifier.get());
   }
-  return absl::OkStatus();
+}
+
+int64_t Backbone::classifier_bytes() const {
+  int64_t bytes = 0;
+  if (parts_->classifier == nullptr) return bytes;
+  for (const at::Tensor& p : parts_->classifier->parameters()) bytes += static_cast<int64_t>(p.nbytes());
+  return bytes;
 }
 
 absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Untrained(const std::string& name,
@@ -208,13 +212,15 @@ absl::StatusOr<std::shared_ptr<const Backbone>> Backbone::Untrained(const std::s
   backbone->stage_names_ = architecture->stage_names();
   backbone->preprocessing_ = architecture->preprocessing;
   backbone->source_ = "random weights";
-  backbone->digest_ = "untrained:" + name;
+  backbone->digest_ = kUntrained + name;
   RETURN_IF_ERROR(TryTorch("build the backbone", [&] {
     backbone->device_ = at::Device(device);
-    backbone->parts_->original = architecture->build_stages({});
+    backbone->build_options_.norm_epsilon = architecture->norm_epsilon;
+    backbone->parts_->original = architecture->build_stages(backbone->build_options_);
     const at::Generator generator = at::detail::createCPUGenerator(seed);
     for (const auto& stage : backbone->parts_->original) Initialise(stage.get(), generator);
-    return backbone->Prepare();
+    backbone->Prepare();
+    return absl::OkStatus();
   }));
   return std::shared_ptr<const Backbone>(std::move(backbone));
 }

@@ -23,6 +23,9 @@ struct TensorNames;  // worker/backbone/tensor_names.h
 // Lifetime: held by shared_ptr<const>; shared by all models and jobs that use it.
 class Backbone {
  public:
+  // What the digests of Untrained() begin with.
+  static constexpr char kUntrained[] = "untrained:";
+
   // Reads a .safetensors or .gguf file with torchvision's or timm's tensor names. Metadata, all optional: architecture
   // (default: `name`), mean and std ("r,g,b"), resize_px, crop_px, interpolation (bilinear, bicubic), padding
   // (tensorflow_same), norm_epsilon, source, classes (names of its own classifier's, a JSON array or "imagenet_1000").
@@ -56,7 +59,7 @@ class Backbone {
 
   const std::string& name() const { return name_; }
   const Architecture& architecture() const { return *architecture_; }
-  const std::string& digest() const { return digest_; }  // "sha256:..." of names, shapes and values
+  const std::string& digest() const { return digest_; }  // "sha256:..." of network and values, or Untrained()'s
   const std::string& source() const { return source_; }
   const std::vector<std::string>& stage_names() const { return stage_names_; }
   int num_stages() const { return static_cast<int>(stage_names_.size()); }
@@ -65,9 +68,10 @@ class Backbone {
   int64_t parameter_count(int begin, int end) const;  // of stages [begin, end)
   // Names of its own classifier's classes; empty when it has none.
   const std::vector<std::string>& class_names() const { return class_names_; }
+  int64_t classifier_bytes() const;  // of its own classifier's weights; 0 without one
 
   // preprocessing() for inputs of another size: 0 = the same; else the resized side keeps its ratio to the crop.
-  //   InvalidArgument  "input_px: got 100, want multiples of 16 px, from 32 px to 4096 px"
+  //   InvalidArgument  "input_px: got 100, want multiples of 16 px, from 32 px to 512 px"
   absl::StatusOr<PreprocessSpec> PreprocessingFor(int input_px) const;
 
   const at::Device& device() const { return device_; }
@@ -89,10 +93,11 @@ class Backbone {
   struct Parts;
   Backbone();
   absl::Status Build(const TensorNames& tensors);
-  absl::Status Prepare();
+  std::string ComputeDigest() const;
+  void Prepare();
 
   std::string name_;
-  std::shared_ptr<const Architecture> architecture_;  // the registry's own have no-op deleters
+  std::shared_ptr<const Architecture> architecture_;  // the registry's own are not owned
   std::vector<std::string> stage_names_, class_names_;
   BuildOptions build_options_;
   at::Device device_ = at::kCPU;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/numbers.h"
@@ -33,58 +34,41 @@ bool ParseTriple(const std::string& text, std::array<float, 3>* out) {
          absl::SimpleAtof(parts[2], &(*out)[2]);
 }
 
-absl::Status CheckPreprocessing(const std::map<std::string, std::string>& values) {
-  std::array<float, 3> triple;
-  for (const char* key : {"mean", "std"}) {
-    const std::string* text = Find(values, key);
-    if (text != nullptr && !ParseTriple(*text, &triple)) return Bad(key, *text, "three numbers");
-  }
-  int side = 0;
-  for (const char* key : {"resize_px", "crop_px"}) {
-    const std::string* text = Find(values, key);
-    if (text != nullptr && !absl::SimpleAtoi(*text, &side)) return Bad(key, *text, "a whole number");
-  }
-  const std::string* interpolation = Find(values, "interpolation");
-  if (interpolation != nullptr && !ParseInterpolation(*interpolation).ok()) {
-    return Bad("interpolation", *interpolation, "bilinear or bicubic");
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<BackboneMetadata> ParseBackboneMetadata(const std::map<std::string, std::string>& values) {
-  RETURN_IF_ERROR(CheckPreprocessing(values));
   BackboneMetadata metadata;
   metadata.values = values;
   if (const std::string* text = Find(values, "architecture")) metadata.architecture = *text;
   if (const std::string* text = Find(values, "source")) metadata.source = *text;
   if (const std::string* text = Find(values, "padding")) {
     if (*text != "tensorflow_same") return Bad("padding", *text, "tensorflow_same or no such key");
-    metadata.build.tensorflow_same_padding = true;
+    metadata.tensorflow_same_padding = true;
   }
   if (const std::string* text = Find(values, "norm_epsilon")) {
-    double& epsilon = metadata.build.norm_epsilon;
+    double epsilon = 0;
     if (!absl::SimpleAtod(*text, &epsilon) || !(epsilon > 0 && epsilon < 1)) {
       return Bad("norm_epsilon", *text, "a number between 0 and 1");
     }
+    metadata.norm_epsilon = epsilon;
   }
   return metadata;
 }
 
-PreprocessSpec BackboneMetadata::Over(PreprocessSpec spec) const {
-  if (const std::string* text = Find(values, "mean")) ParseTriple(*text, &spec.mean);
-  if (const std::string* text = Find(values, "std")) ParseTriple(*text, &spec.std);
-  int side = 0;
-  if (const std::string* text = Find(values, "resize_px"); text != nullptr && absl::SimpleAtoi(*text, &side)) {
-    spec.resize_px = side;
+absl::StatusOr<PreprocessSpec> BackboneMetadata::Over(PreprocessSpec spec) const {
+  for (const auto& [key, triple] : {std::make_pair("mean", &spec.mean), std::make_pair("std", &spec.std)}) {
+    const std::string* text = Find(values, key);
+    if (text != nullptr && !ParseTriple(*text, triple)) return Bad(key, *text, "three numbers");
   }
-  if (const std::string* text = Find(values, "crop_px"); text != nullptr && absl::SimpleAtoi(*text, &side)) {
-    spec.crop_px = side;
+  for (const auto& [key, side] :
+       {std::make_pair("resize_px", &spec.resize_px), std::make_pair("crop_px", &spec.crop_px)}) {
+    const std::string* text = Find(values, key);
+    if (text != nullptr && !absl::SimpleAtoi(*text, side)) return Bad(key, *text, "a whole number");
   }
   if (const std::string* text = Find(values, "interpolation")) {
     const absl::StatusOr<Interpolation> interpolation = ParseInterpolation(*text);
-    if (interpolation.ok()) spec.interpolation = *interpolation;
+    if (!interpolation.ok()) return Bad("interpolation", *text, "bilinear or bicubic");
+    spec.interpolation = *interpolation;
   }
   return spec;
 }

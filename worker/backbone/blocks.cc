@@ -3,7 +3,6 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "worker/base/status.h"
@@ -20,30 +19,6 @@ int64_t SamePadding(int64_t size, int64_t kernel, int64_t stride) {
 // Below it the weights' reordering costs more than the product.
 constexpr int64_t kMinRowsForOneDnn = 32;
 
-}  // namespace
-
-at::Tensor Activate(const at::Tensor& x, Activation activation) {
-  // In place on inference tensors is safe and saves a pass over memory; autograd needs the inputs of some of these.
-  const bool in_place = !at::GradMode::is_enabled();
-  auto& mutable_x = const_cast<at::Tensor&>(x);
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kRelu:
-      return in_place ? at::relu_(mutable_x) : at::relu(x);
-    case Activation::kRelu6:
-      return in_place ? at::hardtanh_(mutable_x, 0, 6) : at::hardtanh(x, 0, 6);
-    case Activation::kHardswish:
-      return in_place ? at::hardswish_(mutable_x) : at::hardswish(x);
-    case Activation::kSilu:
-      return in_place ? at::silu_(mutable_x) : at::silu(x);
-    case Activation::kGelu:
-      return in_place ? at::gelu_(mutable_x) : at::gelu(x);
-  }
-  GRAFT_CHECK(false);
-  return x;
-}
-
 at::Tensor PreparedLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const int64_t in = weight.size(1), out = weight.size(0), rows = x.numel() / in;
   if (!x.is_cpu() || !at::hasMKLDNN() || x.scalar_type() != at::kFloat || rows < kMinRowsForOneDnn) {
@@ -55,6 +30,29 @@ at::Tensor PreparedLinear(const at::Tensor& x, const at::Tensor& weight, const a
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = out;
   return y.permute({0, 2, 3, 1}).reshape(sizes);
+}
+
+}  // namespace
+
+at::Tensor Activate(at::Tensor x, Activation activation) {
+  // In place on inference tensors is safe and saves a pass over memory; autograd needs the inputs of some of these.
+  const bool in_place = !at::GradMode::is_enabled();
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kRelu:
+      return in_place ? at::relu_(x) : at::relu(x);
+    case Activation::kRelu6:
+      return in_place ? at::hardtanh_(x, 0, 6) : at::hardtanh(x, 0, 6);
+    case Activation::kHardswish:
+      return in_place ? at::hardswish_(x) : at::hardswish(x);
+    case Activation::kSilu:
+      return in_place ? at::silu_(x) : at::silu(x);
+    case Activation::kGelu:
+      return in_place ? at::gelu_(x) : at::gelu(x);
+  }
+  GRAFT_CHECK(false);
+  return x;
 }
 
 // Statistics and affine parameters of a batch norm; a module of its own, so that train() and eval() reach it.
@@ -81,6 +79,16 @@ class BatchNorm : public torch::nn::Module {
   const double epsilon_, momentum_;
   at::Tensor weight_, bias_, mean_, variance_;
 };
+
+ConvOptions ConvFor(const BuildOptions& build, int64_t in, int64_t out, Activation activation) {
+  ConvOptions options;
+  options.in = in;
+  options.out = out;
+  options.activation = activation;
+  options.epsilon = build.norm_epsilon;
+  options.same_padding = build.tensorflow_same_padding;
+  return options;
+}
 
 struct Conv::Layers {
   ConvOptions options;
@@ -233,11 +241,8 @@ at::Tensor LayerScale::operator()(const at::Tensor& x) const {
 namespace {
 
 ConvOptions Pointwise(int64_t in, int64_t out, Activation activation) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor({}, in, out, activation);
   options.bias = true;
-  options.activation = activation;
   return options;
 }
 
@@ -308,8 +313,11 @@ StagePtr ConvNormStage(const ConvOptions& options) { return std::make_shared<Con
 
 StagePtr PoolStage() { return std::make_shared<Pool>(); }
 
-StagePtr LinearClassifier(const std::string& path, int64_t in, int64_t classes) {
-  return std::make_shared<OneLinear>(path, in, classes);
+void SetLinearClassifier(const std::string& layer, Architecture* architecture) {
+  architecture->output_layer = layer;
+  architecture->build_classifier = [layer, width = architecture->feature_width](int64_t classes) {
+    return std::make_shared<OneLinear>(layer, width, classes);
+  };
 }
 
 int64_t MakeDivisible(double value) {

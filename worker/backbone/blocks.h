@@ -16,7 +16,8 @@ namespace graft {
 
 enum class Activation { kNone, kRelu, kRelu6, kHardswish, kSilu, kGelu };
 
-at::Tensor Activate(const at::Tensor& x, Activation activation);
+// Into x's memory when no gradients are recorded: `x` is the caller's own.
+at::Tensor Activate(at::Tensor x, Activation activation);
 
 constexpr int64_t kCentred = -1;
 
@@ -30,6 +31,10 @@ struct ConvOptions {
   Activation activation = Activation::kNone;      // after the norm, when there is one
   double epsilon = 1e-5, momentum = 0.1;          // of the batch norm: torch's defaults
 };
+
+// A 1x1 convolution with the padding and the batch norm's epsilon that the weights were trained with; the caller sets what
+// else is different.
+ConvOptions ConvFor(const BuildOptions& build, int64_t in, int64_t out, Activation activation);
 
 // A convolution, its batch norm if it has one, and an activation. Registers the layers in `owner` under their paths;
 // once the owner is folded, the three are one call.
@@ -128,8 +133,16 @@ StagePtr ConvNormStage(const ConvOptions& options);
 // Global average pooling and flattening: [n, c, h, w] -> [n, c].
 StagePtr PoolStage();
 
-// A classifier of one linear layer at `path`.
-StagePtr LinearClassifier(const std::string& path, int64_t in, int64_t classes);
+// Gives a network, whose feature width is known, a classifier of one linear layer.
+void SetLinearClassifier(const std::string& layer, Architecture* architecture);
+
+// One Architecture for each variant.
+template <typename Variants, typename Make>
+std::vector<Architecture> MakeEach(const Variants& variants, const Make& make) {
+  std::vector<Architecture> all;
+  for (const auto& variant : variants) all.push_back(make(variant));
+  return all;
+}
 
 // To the nearest multiple of 8, never more than 10 % below (torchvision _make_divisible).
 int64_t MakeDivisible(double value);

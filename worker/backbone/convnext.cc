@@ -29,9 +29,7 @@ at::Tensor OverChannels(const LayerNorm& norm, const at::Tensor& x) {
 }
 
 ConvOptions Layer(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor({}, in, out, Activation::kNone);
   options.kernel = {kernel, kernel};
   options.stride = stride;
   options.padding = {0, 0};
@@ -142,12 +140,11 @@ Architecture Make(const Variant& variant) {
   a.stages.back().prefix = "classifier";  // torchvision counts the norm after the pooling to the classifier
   a.norm_epsilon = 0;
   a.feature_width = kWidths[3];
-  a.output_layer = "classifier.2";
+  SetLinearClassifier("classifier.2", &a);
   a.parameter_count = variant.parameter_count;
   a.gflops = variant.gflops;
   a.preprocessing.resize_px = variant.resize_px;
   a.build_stages = [&variant](const BuildOptions&) { return Build(variant); };
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("classifier.2", kWidths[3], classes); };
   a.aliases = TimmNames(variant);
   return a;
 }
@@ -155,9 +152,7 @@ Architecture Make(const Variant& variant) {
 }  // namespace
 
 std::vector<Architecture> ConvNeXt() {
-  std::vector<Architecture> all;
-  for (const Variant& variant : kVariants) all.push_back(Make(variant));
-  return all;
+  return MakeEach(kVariants, Make);
 }
 
 }  // namespace graft

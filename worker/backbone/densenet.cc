@@ -13,15 +13,9 @@ namespace {
 constexpr int kLayers[] = {6, 12, 24, 16};
 constexpr int64_t kGrowth = 32, kBottleneck = 4 * kGrowth, kFirst = 64;
 
-double Epsilon(const BuildOptions& build) { return build.norm_epsilon > 0 ? build.norm_epsilon : 1e-5; }
-
 ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out, int64_t kernel) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor(build, in, out, Activation::kRelu);
   options.kernel = {kernel, kernel};
-  options.activation = Activation::kRelu;
-  options.epsilon = Epsilon(build);
   return options;
 }
 
@@ -49,7 +43,7 @@ class Stem : public Stage {
 class DenseLayer : public Stage {
  public:
   DenseLayer(const BuildOptions& build, int64_t in)
-      : norm_(this, "norm1", in, Activation::kRelu, Epsilon(build)),
+      : norm_(this, "norm1", in, Activation::kRelu, build.norm_epsilon),
         bottleneck_(this, "conv1", "norm2", Layer(build, in, kBottleneck, 1)),
         conv_(this, "conv2", Plain(build, kBottleneck, kGrowth, 3)) {}
   at::Tensor Forward(const at::Tensor& x) override { return conv_(bottleneck_(norm_(x))); }
@@ -71,7 +65,7 @@ class DenseBlock : public Stage {
     }
     const bool last = block == 3;
     const std::string path = last ? "" : absl::StrCat("transition", block + 1, ".");
-    norm_.emplace(this, last ? "norm5" : path + "norm", channels, Activation::kRelu, Epsilon(build));
+    norm_.emplace(this, last ? "norm5" : path + "norm", channels, Activation::kRelu, build.norm_epsilon);
     if (!last) conv_.emplace(this, path + "conv", Plain(build, channels, channels / 2, 1));
   }
   at::Tensor Forward(const at::Tensor& x) override {
@@ -122,11 +116,10 @@ std::vector<Architecture> DenseNet() {
   for (int i = 1; i <= 4; ++i) a.stages.push_back({absl::StrCat("denseblock", i), "features"});
   a.stages.push_back({"avgpool", "avgpool"});
   a.feature_width = 1024;
-  a.output_layer = "classifier";
+  SetLinearClassifier("classifier", &a);
   a.parameter_count = 7'978'856;
   a.gflops = 2.834;
   a.build_stages = Build;
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("classifier", 1024, classes); };
   a.aliases = OldNames();
   return {a};
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -37,16 +38,6 @@ int Depth(const Variant& variant, const Group& group) {
   return static_cast<int>(std::ceil(group.blocks * variant.depth));
 }
 
-ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
-  options.activation = Activation::kSilu;
-  options.same_padding = build.tensorflow_same_padding;
-  if (build.norm_epsilon > 0) options.epsilon = build.norm_epsilon;
-  return options;
-}
-
 InvertedResidualOptions BlockOf(const BuildOptions& build, const Variant& variant, const Group& group, int index) {
   InvertedResidualOptions options;
   options.in = Width(variant, index == 0 ? group.in : group.out);
@@ -57,12 +48,12 @@ InvertedResidualOptions BlockOf(const BuildOptions& build, const Variant& varian
   options.activation = Activation::kSilu;
   options.squeezed = std::max<int64_t>(1, options.in / 4);
   options.squeeze_activation = Activation::kSilu;
-  options.layer = Layer(build, 0, 0);
+  options.layer = ConvFor(build, 0, 0, Activation::kSilu);
   return options;
 }
 
 std::vector<StagePtr> Build(const BuildOptions& build, const Variant& variant) {
-  ConvOptions stem = Layer(build, 3, Width(variant, 32));
+  ConvOptions stem = ConvFor(build, 3, Width(variant, 32), Activation::kSilu);
   stem.kernel = {3, 3};
   stem.stride = 2;
   std::vector<StagePtr> stages{ConvNormStage(stem)};
@@ -74,7 +65,7 @@ std::vector<StagePtr> Build(const BuildOptions& build, const Variant& variant) {
     stages.push_back(Sequence(blocks));
   }
   const int64_t last = Width(variant, 320);
-  stages.push_back(ConvNormStage(Layer(build, last, 4 * last)));
+  stages.push_back(ConvNormStage(ConvFor(build, last, 4 * last, Activation::kSilu)));
   stages.push_back(PoolStage());
   return stages;
 }
@@ -103,7 +94,7 @@ Architecture Make(const Variant& variant) {
   a.stages = NumberedStages("features", 9);
   a.feature_width = 4 * Width(variant, 320);
   a.has_same_padding = true;
-  a.output_layer = "classifier.1";
+  SetLinearClassifier("classifier.1", &a);
   a.parameter_count = variant.parameter_count;
   a.gflops = variant.gflops;
   a.dropout = variant.dropout;
@@ -113,9 +104,6 @@ Architecture Make(const Variant& variant) {
   const bool bilinear = a.name == "efficientnet_b1";
   a.preprocessing.interpolation = bilinear ? Interpolation::kBilinear : Interpolation::kBicubic;
   a.build_stages = [&variant](const BuildOptions& build) { return Build(build, variant); };
-  a.build_classifier = [width = a.feature_width](int64_t classes) {
-    return LinearClassifier("classifier.1", width, classes);
-  };
   a.aliases = TimmNames(variant);
   return a;
 }
@@ -123,9 +111,7 @@ Architecture Make(const Variant& variant) {
 }  // namespace
 
 std::vector<Architecture> EfficientNet() {
-  std::vector<Architecture> all;
-  for (const Variant& variant : kVariants) all.push_back(Make(variant));
-  return all;
+  return MakeEach(kVariants, Make);
 }
 
 }  // namespace graft

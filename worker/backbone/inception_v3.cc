@@ -1,6 +1,6 @@
 #include <torch/torch.h>
 
-#include <map>
+#include <optional>
 
 #include "worker/backbone/blocks.h"
 #include "worker/backbone/families.h"
@@ -8,9 +8,7 @@
 namespace graft {
 namespace {
 
-constexpr double kEpsilon = 1e-3;  // torchvision BasicConv2d
-
-enum class Pooling { kNone, kAverage, kMax };
+enum class Pooling { kAverage, kMax };
 
 // One convolution: its name, output channels, kernel, and whether it strides over (2, unpadded).
 struct Row {
@@ -21,7 +19,7 @@ struct Row {
 };
 using Branch = std::vector<Row>;
 
-// Convolution chains side by side, concatenated. A branch that forks at its end has two rows in `fork`.
+// Convolution chains side by side, concatenated. A branch that forks at its end has its last two rows in `forks`.
 struct MixedOptions {
   std::vector<Branch> branches;
   std::vector<Branch> forks;      // of the branch with the same index: each of its rows takes the branch's output
@@ -30,12 +28,8 @@ struct MixedOptions {
 };
 
 ConvOptions Layer(const BuildOptions& build, int64_t in, const Row& row, bool padded) {
-  ConvOptions options;
-  options.in = in;
-  options.out = row.out;
+  ConvOptions options = ConvFor(build, in, row.out, Activation::kRelu);
   options.kernel = row.kernel;
-  options.activation = Activation::kRelu;
-  options.epsilon = build.norm_epsilon > 0 ? build.norm_epsilon : kEpsilon;
   if (row.reduces) options.stride = 2;
   if (row.reduces || !padded) options.padding = {0, 0};
   return options;
@@ -78,7 +72,7 @@ class Mixed : public Stage {
       for (const Row& row : options.forks[b]) forks_.back().push_back(MakeConv(this, build, channels, row));
     }
     if (options.pool_out > 0) {
-      pool_conv_.push_back(MakeConv(this, build, in, {"branch_pool", options.pool_out, {1, 1}}));
+      pool_conv_.emplace(MakeConv(this, build, in, {"branch_pool", options.pool_out, {1, 1}}));
     }
   }
 
@@ -91,7 +85,7 @@ class Mixed : public Stage {
       if (forks_[b].empty()) outputs.push_back(y);
     }
     at::Tensor pooled = pooling_ == Pooling::kMax ? at::max_pool2d(x, 3, 2) : at::avg_pool2d(x, 3, 1, 1);
-    for (const Conv& conv : pool_conv_) pooled = conv(pooled);
+    if (pool_conv_) pooled = (*pool_conv_)(pooled);
     outputs.push_back(pooled);
     return at::cat(outputs, 1);
   }
@@ -99,7 +93,7 @@ class Mixed : public Stage {
  private:
   const Pooling pooling_;
   std::vector<std::vector<Conv>> branches_, forks_;
-  std::vector<Conv> pool_conv_;  // none or one
+  std::optional<Conv> pool_conv_;
 };
 
 // Szegedy et al. 2015, figures 5 to 7 and 10, with torchvision's names.
@@ -160,18 +154,17 @@ std::vector<Architecture> InceptionV3() {
   }
   a.stages.push_back({"avgpool", "avgpool"});
   a.feature_width = 2048;
-  a.output_layer = "fc";
+  SetLinearClassifier("fc", &a);
   a.parameter_count = 23'834'568;  // without the auxiliary classifier, which only training used
   a.gflops = 5.713;
   a.dropout = 0.5;
-  a.norm_epsilon = kEpsilon;
+  a.norm_epsilon = 1e-3;  // torchvision BasicConv2d
   // torchvision's transform_input turns ImageNet's mean and std into these.
   a.preprocessing.resize_px = 342;
   a.preprocessing.crop_px = 299;
   a.preprocessing.mean = a.preprocessing.std = {0.5f, 0.5f, 0.5f};
   a.input.min_px = 75;
   a.build_stages = Build;
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("fc", 2048, classes); };
   a.ignored = {"AuxLogits."};
   return {a};
 }

@@ -1,5 +1,7 @@
 #include "worker/backbone/inverted_residual.h"
 
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 
 namespace graft {

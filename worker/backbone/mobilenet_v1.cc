@@ -5,8 +5,6 @@
 namespace graft {
 namespace {
 
-constexpr double kEpsilon = 1e-3;  // TensorFlow-Slim, mobilenet_v1.py
-
 struct Row {
   int64_t in, out, stride;
   const char* timm;
@@ -21,13 +19,8 @@ constexpr Row kRows[] = {
     {1024, 1024, 1, "blocks.4.1"}};
 
 ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out, int64_t kernel) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor(build, in, out, Activation::kRelu6);
   options.kernel = {kernel, kernel};
-  options.activation = Activation::kRelu6;
-  options.epsilon = build.norm_epsilon > 0 ? build.norm_epsilon : kEpsilon;
-  options.same_padding = build.tensorflow_same_padding;
   return options;
 }
 
@@ -80,7 +73,7 @@ std::vector<Architecture> MobileNetV1() {
   a.stages = NumberedStages("features", 14);
   a.feature_width = 1024;
   a.has_same_padding = true;
-  a.output_layer = "classifier";
+  SetLinearClassifier("classifier", &a);
   a.parameter_count = 4'231'976;
   a.gflops = 0.569;
   a.dropout = 0.2;
@@ -88,9 +81,8 @@ std::vector<Architecture> MobileNetV1() {
   a.preprocessing.mean = a.preprocessing.std = {0.5f, 0.5f, 0.5f};
   a.preprocessing.interpolation = Interpolation::kBicubic;
   a.build_stages = Build;
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("classifier", 1024, classes); };
   a.aliases = TimmNames();
-  a.norm_epsilon = kEpsilon;
+  a.norm_epsilon = 1e-3;  // TensorFlow-Slim, mobilenet_v1.py
   a.alias_norm_epsilon = 1e-5;
   return {a};
 }

@@ -13,16 +13,6 @@ struct Group {
 constexpr Group kGroups[] = {{1, 16, 1, 1}, {6, 24, 2, 2}, {6, 32, 3, 2}, {6, 64, 4, 2},
                              {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
-ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
-  options.activation = Activation::kRelu6;
-  options.same_padding = build.tensorflow_same_padding;
-  if (build.norm_epsilon > 0) options.epsilon = build.norm_epsilon;
-  return options;
-}
-
 InvertedResidualOptions BlockOf(const BuildOptions& build, const Group& group, int64_t in, int64_t index) {
   InvertedResidualOptions options;
   options.in = in;
@@ -30,14 +20,14 @@ InvertedResidualOptions BlockOf(const BuildOptions& build, const Group& group, i
   options.out = group.out;
   options.stride = index == 0 ? group.stride : 1;
   options.activation = Activation::kRelu6;
-  options.layer = Layer(build, 0, 0);
+  options.layer = ConvFor(build, 0, 0, Activation::kRelu6);
   options.path = "conv";
   options.flat_projection = true;
   return options;
 }
 
 std::vector<StagePtr> Build(const BuildOptions& build) {
-  ConvOptions stem = Layer(build, 3, 32);
+  ConvOptions stem = ConvFor(build, 3, 32, Activation::kRelu6);
   stem.kernel = {3, 3};
   stem.stride = 2;
   std::vector<StagePtr> stages{ConvNormStage(stem)};
@@ -48,7 +38,7 @@ std::vector<StagePtr> Build(const BuildOptions& build) {
       in = group.out;
     }
   }
-  stages.push_back(ConvNormStage(Layer(build, in, 1280)));
+  stages.push_back(ConvNormStage(ConvFor(build, in, 1280, Activation::kRelu6)));
   stages.push_back(PoolStage());
   return stages;
 }
@@ -78,12 +68,11 @@ std::vector<Architecture> MobileNetV2() {
   a.stages = NumberedStages("features", 19);
   a.feature_width = 1280;
   a.has_same_padding = true;
-  a.output_layer = "classifier.1";
+  SetLinearClassifier("classifier.1", &a);
   a.parameter_count = 3'504'872;
   a.gflops = 0.301;
   a.dropout = 0.2;
   a.build_stages = Build;
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("classifier.1", 1280, classes); };
   a.aliases = TimmNames();
   return {a};
 }

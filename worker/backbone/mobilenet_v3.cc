@@ -13,7 +13,6 @@ struct Row {
   int timm_stage;
 };
 
-constexpr double kEpsilon = 1e-3;  // torchvision: partial(BatchNorm2d, eps=0.001, momentum=0.01)
 constexpr Activation kRe = Activation::kRelu, kHs = Activation::kHardswish;
 
 // Howard et al. 2019, table 2.
@@ -38,13 +37,8 @@ const std::vector<Row>& LargeRows() {
 }
 
 ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
-  options.activation = Activation::kHardswish;
-  options.epsilon = build.norm_epsilon > 0 ? build.norm_epsilon : kEpsilon;
-  options.momentum = 0.01;
-  options.same_padding = build.tensorflow_same_padding;
+  ConvOptions options = ConvFor(build, in, out, Activation::kHardswish);
+  options.momentum = 0.01;  // torchvision: partial(BatchNorm2d, eps=0.001, momentum=0.01)
   return options;
 }
 
@@ -112,7 +106,7 @@ Architecture Make(const std::string& name, const std::vector<Row>& rows, int64_t
     return std::make_shared<Classifier>(features, hidden, classes);
   };
   a.aliases = TimmNames(rows);
-  a.norm_epsilon = kEpsilon;
+  a.norm_epsilon = 1e-3;  // as the momentum
   a.alias_norm_epsilon = 1e-5;  // timm builds both with PyTorch's default
   return a;
 }

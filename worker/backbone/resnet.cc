@@ -27,13 +27,9 @@ constexpr Variant kVariants[] = {{"resnet18", {2, 2, 2, 2}, false, 11'689'512, 1
 
 ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out, int64_t kernel, int64_t stride,
                   Activation activation) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor(build, in, out, activation);
   options.kernel = {kernel, kernel};
   options.stride = stride;
-  options.activation = activation;
-  if (build.norm_epsilon > 0) options.epsilon = build.norm_epsilon;
   return options;
 }
 
@@ -105,21 +101,18 @@ Architecture Make(const Variant& variant) {
   for (int i = 1; i <= 4; ++i) a.stages.push_back({absl::StrCat("layer", i), absl::StrCat("layer", i)});
   a.stages.push_back({"avgpool", "avgpool"});
   a.feature_width = variant.bottleneck ? 2048 : 512;
-  a.output_layer = "fc";
+  SetLinearClassifier("fc", &a);
   a.parameter_count = variant.parameter_count;
   a.gflops = variant.gflops;
   a.preprocessing.resize_px = variant.resize_px;
   a.build_stages = [&variant](const BuildOptions& build) { return Build(build, variant); };
-  a.build_classifier = [width = a.feature_width](int64_t classes) { return LinearClassifier("fc", width, classes); };
   return a;
 }
 
 }  // namespace
 
 std::vector<Architecture> ResNet() {
-  std::vector<Architecture> all;
-  for (const Variant& variant : kVariants) all.push_back(Make(variant));
-  return all;
+  return MakeEach(kVariants, Make);
 }
 
 }  // namespace graft

@@ -104,7 +104,7 @@ absl::StatusOr<ScriptBackbone> ParseManifest(const std::string& text) {
   if (a.input.max_px > kMaxInputPx) {
     return Bad("max_px", absl::StrCat(a.input.max_px), absl::StrCat("at most ", kMaxInputPx));
   }
-  if (!a.input.Allows(spec.crop_px)) return Bad("crop_px", absl::StrCat(spec.crop_px), a.input.Describe());
+  RETURN_IF_ERROR(a.input.Check("manifest crop_px", spec.crop_px));
   if (json.contains("source") && json["source"].is_string()) script.source = json["source"].get<std::string>();
   return script;
 }
@@ -140,7 +140,7 @@ absl::StatusOr<ScriptBackbone> ReadScriptBackbone(const std::string& path, const
   Sha256 sha;
   sha.Update(bytes);
   script.digest = sha.Finish();
-  // The optimising executor compiles anew for shapes it meets, in the middle of serving.
+  // The optimising executor compiles anew for shapes it meets, in the middle of serving. For the whole process.
   torch::jit::getProfilingMode() = false;
   std::shared_ptr<Stage> stage;
   const absl::Status loaded = TryTorch("load the script", [&] {

@@ -1,6 +1,5 @@
 #include <torch/torch.h>
 
-#include "absl/strings/str_cat.h"
 #include "worker/backbone/blocks.h"
 #include "worker/backbone/families.h"
 
@@ -19,13 +18,10 @@ class Block : public Stage {
 
  private:
   static ConvOptions Options(int index) {
-    ConvOptions options;
-    options.in = kChannels[index];
-    options.out = kChannels[index + 1];
+    ConvOptions options = ConvFor({}, kChannels[index], kChannels[index + 1], Activation::kRelu);
     options.kernel = {3, 3};
     options.padding = {0, 0};
     options.bias = true;
-    options.activation = Activation::kRelu;
     return options;
   }
   Conv conv_;

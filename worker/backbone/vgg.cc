@@ -29,13 +29,10 @@ class Block : public Stage {
  public:
   Block(const BuildOptions& build, const Variant& variant, int block, int* layer) {
     for (int i = 0; i < variant.convolutions[block]; ++i) {
-      ConvOptions options;
-      options.in = i > 0 ? kChannels[block] : block > 0 ? kChannels[block - 1] : 3;
-      options.out = kChannels[block];
+      const int64_t in = i > 0 ? kChannels[block] : block > 0 ? kChannels[block - 1] : 3;
+      ConvOptions options = ConvFor(build, in, kChannels[block], Activation::kRelu);
       options.kernel = {3, 3};
       options.bias = true;
-      options.activation = Activation::kRelu;
-      if (build.norm_epsilon > 0) options.epsilon = build.norm_epsilon;
       const std::string conv = absl::StrCat(*layer);
       if (variant.batch_norm) {
         convs_.emplace_back(this, conv, absl::StrCat(*layer + 1), options);
@@ -92,12 +89,11 @@ Architecture Make(const Variant& variant) {
   a.stages.push_back({"fc7", "classifier"});
   if (!variant.batch_norm) a.norm_epsilon = 0;
   a.feature_width = kHidden;
-  a.output_layer = "classifier.6";
+  SetLinearClassifier("classifier.6", &a);
   a.parameter_count = variant.parameter_count;
   a.gflops = variant.gflops;
   a.dropout = 0.5;
   a.build_stages = [&variant](const BuildOptions& build) { return Build(build, variant); };
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("classifier.6", kHidden, classes); };
   a.aliases = {{"pre_logits.fc1", "classifier.0"}, {"pre_logits.fc2", "classifier.3"}, {"head.fc", "classifier.6"}};
   return a;
 }
@@ -105,9 +101,7 @@ Architecture Make(const Variant& variant) {
 }  // namespace
 
 std::vector<Architecture> Vgg() {
-  std::vector<Architecture> all;
-  for (const Variant& variant : kVariants) all.push_back(Make(variant));
-  return all;
+  return MakeEach(kVariants, Make);
 }
 
 }  // namespace graft

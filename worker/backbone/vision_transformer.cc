@@ -7,7 +7,6 @@
 #include "worker/backbone/blocks.h"
 #include "worker/backbone/families.h"
 #include "worker/backbone/tensor_names.h"
-#include "worker/base/status.h"
 
 namespace graft {
 namespace {
@@ -71,9 +70,7 @@ class Patches : public Stage {
 
  private:
   static ConvOptions Options(const Variant& variant) {
-    ConvOptions options;
-    options.in = 3;
-    options.out = variant.width;
+    ConvOptions options = ConvFor({}, 3, variant.width, Activation::kNone);
     options.kernel = {variant.patch_px, variant.patch_px};
     options.stride = variant.patch_px;
     options.padding = {0, 0};
@@ -235,8 +232,7 @@ Architecture Make(const Variant& variant) {
     a.preprocessing.interpolation = Interpolation::kBicubic;  // dinov2/data/transforms.py
     a.ignored = {"mask_token"};
   } else {
-    a.output_layer = "heads.head";
-    a.build_classifier = [&variant](int64_t classes) { return LinearClassifier("heads.head", variant.width, classes); };
+    SetLinearClassifier("heads.head", &a);
   }
   a.aliases = OtherNames();
   if (variant.dino) a.aliases.erase("head");
@@ -249,8 +245,7 @@ Architecture Make(const Variant& variant) {
 }  // namespace
 
 std::vector<Architecture> VisionTransformer() {
-  std::vector<Architecture> all;
-  for (const Variant& variant : kVariants) all.push_back(Make(variant));
+  std::vector<Architecture> all = MakeEach(kVariants, Make);
   Architecture& small = all[1];
   small.preprocessing.resize_px = 248;  // timm vit_small_patch16_224.augreg_in21k_ft_in1k: crop ratio 0.9
   small.preprocessing.mean = small.preprocessing.std = {0.5f, 0.5f, 0.5f};

@@ -10,11 +10,8 @@ namespace graft {
 namespace {
 
 ConvOptions Layer(const BuildOptions& build, int64_t in, int64_t out, int64_t kernel) {
-  ConvOptions options;
-  options.in = in;
-  options.out = out;
+  ConvOptions options = ConvFor(build, in, out, Activation::kNone);
   options.kernel = {kernel, kernel};
-  if (build.norm_epsilon > 0) options.epsilon = build.norm_epsilon;
   return options;
 }
 
@@ -134,7 +131,7 @@ std::vector<Architecture> Xception() {
   a.stages.push_back({"exit", ""});
   a.stages.push_back({"avgpool", "avgpool"});
   a.feature_width = 2048;
-  a.output_layer = "fc";
+  SetLinearClassifier("fc", &a);
   a.parameter_count = 22'855'952;
   a.gflops = 8.356;
   a.dropout = 0.5;  // the paper, section 4.3
@@ -144,7 +141,6 @@ std::vector<Architecture> Xception() {
   a.preprocessing.interpolation = Interpolation::kBicubic;
   a.input.min_px = 71;
   a.build_stages = Build;
-  a.build_classifier = [](int64_t classes) { return LinearClassifier("fc", 2048, classes); };
   return {a};
 }
 

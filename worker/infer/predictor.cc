@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "worker/backbone/stage.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/model/checkpoint.h"
@@ -20,16 +19,6 @@ constexpr double kGoldenTolerance = 1e-3;
 
 std::string PrefixKey(const Backbone& backbone, int split_point, const PreprocessSpec& preprocessing) {
   return absl::StrCat(backbone.digest(), " ", split_point, " ", KeyOf(preprocessing));
-}
-
-// Of the backbone's own: counted on a new one, whose memory is never written to.
-int64_t ClassifierBytes(const Backbone& backbone) {
-  const auto classes = static_cast<int64_t>(backbone.class_names().size());
-  int64_t bytes = 0;
-  for (const at::Tensor& parameter : backbone.architecture().build_classifier(classes)->parameters()) {
-    bytes += static_cast<int64_t>(parameter.nbytes());
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -97,10 +86,7 @@ absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::OfBackbone(std::shar
   predictor->class_names_ = backbone->class_names();
   predictor->preprocessing_ = backbone->preprocessing();
   predictor->prefix_key_ = PrefixKey(*backbone, predictor->split_point_, predictor->preprocessing_);
-  RETURN_IF_ERROR(TryTorch("count the classifier's weights", [&] {
-    predictor->bytes_ = ClassifierBytes(*backbone);
-    return absl::OkStatus();
-  }));
+  predictor->bytes_ = backbone->classifier_bytes();
   predictor->backbone_ = std::move(backbone);
   return std::shared_ptr<const Predictor>(std::move(predictor));
 }

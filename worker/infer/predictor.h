@@ -26,7 +26,7 @@ class Predictor {
   static absl::StatusOr<std::shared_ptr<const Predictor>> Load(absl::string_view checkpoint,
                                                                std::shared_ptr<const Backbone> backbone);
   // The backbone itself, with the classifier of its own weights.
-  //   FailedPrecondition  its weights have none;  ResourceExhausted  out of memory
+  //   FailedPrecondition  its weights have none
   static absl::StatusOr<std::shared_ptr<const Predictor>> OfBackbone(std::shared_ptr<const Backbone> backbone);
   ~Predictor();
 

@@ -92,10 +92,7 @@ absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backb
 
 absl::Status CheckPreprocessing(const PreprocessSpec& preprocessing, const Backbone& backbone) {
   RETURN_IF_ERROR(preprocessing.Validate());
-  const InputRule& input = backbone.architecture().input;
-  if (input.Allows(preprocessing.crop_px)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("preprocessing.crop_px: got ", preprocessing.crop_px, ", want ", input.Describe()));
+  return backbone.architecture().input.Check("preprocessing.crop_px", preprocessing.crop_px);
 }
 
 absl::Status CheckData(const Dataset& data) {

@@ -85,6 +85,23 @@ TEST_F(JobServiceTest, BackboneThatStaysFrozenTakesOnlyAHead) {
   EXPECT_EQ(status.message(), "spec.backbone: mean_colour can only be used frozen; want strategy frozen-head");
 }
 
+TEST_F(JobServiceTest, BatchOfTooManyPixelsIsInvalidArgumentAlsoAtTheBackbonesOwnSize) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_batch_size(1024);
+  EXPECT_TRUE(service_.Start(request).ok()) << "1024 pictures of 224 px are the limit";
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  request.mutable_spec()->set_backbone("efficientnet_b1");  // 240 px
+  absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_EQ(status.message(),
+            "spec.batch_size: got 1024 pictures of 240 px, want batch_size * input_px * input_px at most 51380224");
+  request.mutable_spec()->set_batch_size(INT32_MAX);  // numbers whose product no integer holds
+  request.mutable_spec()->set_input_px(INT32_MAX);
+  status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("spec.batch_size: got 2147483647 pictures of 2147483647 px"));
+}
+
 TEST_F(JobServiceTest, ModelMustNotBeNamedLikeBackboneReferences) {
   v1::StartJobRequest request = Request();
   request.mutable_spec()->set_model("backbone");

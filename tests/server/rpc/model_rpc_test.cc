@@ -183,6 +183,7 @@ TEST_F(ModelRpcTest, BackbonesThatAreNotInstalledAreDescribedByTheirArchitecture
     EXPECT_GT(backbone.min_input_px(), 0) << backbone.name();
     EXPECT_GT(backbone.input_multiple_px(), 0) << backbone.name();
     EXPECT_GE(backbone.preprocessing().crop_px(), backbone.min_input_px()) << backbone.name();
+    EXPECT_LE(backbone.preprocessing().crop_px(), backbone.max_input_px()) << backbone.name();
     EXPECT_EQ(backbone.class_count(), 0) << backbone.name();
   }
 }

@@ -6,9 +6,9 @@
 
 #include <fstream>
 #include <functional>
-#include <map>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -210,7 +210,7 @@ TEST(BackboneTest, MetadataSetsSizesAndInterpolation) {
   EXPECT_EQ((*backbone)->preprocessing().resize_px, 100);
   EXPECT_EQ((*backbone)->preprocessing().crop_px, 96);
   EXPECT_EQ((*backbone)->preprocessing().interpolation, Interpolation::kBicubic);
-  for (const auto& [key, value] : std::map<std::string, std::string>{
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
            {"crop_px", "8"}, {"crop_px", "many"}, {"resize_px", ""}, {"interpolation", "lanczos"},
            {"norm_epsilon", "0"}, {"norm_epsilon", "2"}}) {
     SafeTensors bad = TinyWeights();

@@ -215,6 +215,22 @@ TEST_F(BatcherTest, AnIdleBatcherTakesAnyDeadlineThatHasNotPassed) {
   EXPECT_EQ(batcher.Submit(std::move(late), third.Callback()).code(), absl::StatusCode::kDeadlineExceeded);
 }
 
+TEST_F(BatcherTest, ADeadlineThatTheQueueCannotMeetIsRefused) {
+  Batcher batcher(Options(), &clock_);
+  Answer first, waiting, late;
+  ASSERT_TRUE(batcher.Submit(Task(model_, {Picture(0)}), first.Callback()).ok());
+  ASSERT_TRUE(first.Get().ok());
+  while (batcher.stats().batches == 0) std::this_thread::yield();  // it has learned how long a picture takes
+  ASSERT_TRUE(batcher.Submit(Task(model_, {Picture(0)}), [&](ClassifyOutcome) { gate_.Wait(); }).ok());
+  while (batcher.stats().queued_images > 0) std::this_thread::yield();
+  ASSERT_TRUE(batcher.Submit(Task(model_, {Picture(0)}), waiting.Callback()).ok());
+  ClassifyTask task = Task(model_, {Picture(0)});
+  task.deadline = clock_.Now() + absl::Nanoseconds(1);
+  EXPECT_EQ(batcher.Submit(std::move(task), late.Callback()).code(), absl::StatusCode::kDeadlineExceeded);
+  gate_.Open();
+  EXPECT_TRUE(waiting.Get().ok());
+}
+
 TEST_F(BatcherTest, ADeadlineThatPassesInTheQueueIsAnsweredNotRun) {
   Batcher batcher(Gated(), &clock_);
   ClassifyTask task = Task(model_, {Picture(0), Picture(1)});

@@ -41,6 +41,10 @@ std::string FormatBytes(int64_t bytes) {
 
 std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", share * 100); }
 
+std::string FormatPercent(double share, double deviation) {
+  return absl::StrFormat("%.1f ± %.1f %%", share * 100, deviation * 100);
+}
+
 std::string FormatSeconds(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
   const int64_t whole = std::llround(std::min(seconds, 1e12));

@@ -28,8 +28,8 @@ struct ClientOptions {
   absl::Duration rpc_timeout = absl::Seconds(60);  // of a call with one answer; uploads and watches have none
   int64_t max_message_bytes = 64 << 20;            // of one answer, 1 to 2^31 - 1
 
-  // How often in a row StartJob and GetJob (retries) and WatchJob (reconnects) try again when UNAVAILABLE. The pauses
-  // double from 0.2 s to 5 s: 4 are 3 s, 30 are more than 2 minutes, enough for a server to be replaced.
+  // How often in a row StartJob, DescribeJob and GetJob (retries) and WatchJob (reconnects) try again when UNAVAILABLE.
+  // The pauses double from 0.2 s to 5 s: 4 are 3 s, 30 are more than 2 minutes, enough for a server to be replaced.
   int max_retries = 4;
   int max_reconnects = 30;
   std::function<void(absl::Duration)> sleep = absl::SleepFor;  // a test's own
@@ -92,6 +92,8 @@ class Client {
   // Starts a job once, however often the connection breaks: an empty request_id gets a random one, and Unavailable is
   // tried again with the same request.
   absl::StatusOr<v1::Job> StartJob(v1::StartJobRequest request);
+  // What StartJob would train; queues nothing. Tried again when Unavailable.
+  absl::StatusOr<v1::JobDescription> DescribeJob(const v1::StartJobRequest& request);
   // Tried again when Unavailable.
   absl::StatusOr<v1::Job> GetJob(const std::string& id);
   // The newest `limit` jobs (0 = all) in one of `states` (none = any).
@@ -126,8 +128,9 @@ class Client {
 
   // One connection's worth of WatchJob: moves *last_seq to each event passed on.
   absl::Status WatchOnce(const std::string& id, int64_t* last_seq, const EventCallback& on_event, bool* stopped);
-  // Runs `call` until it is anything but Unavailable, at most 1 + max_retries times.
-  absl::StatusOr<v1::Job> RetryUnavailable(const std::function<absl::StatusOr<v1::Job>()>& call);
+  // Runs `call`, which returns a StatusOr, until it is anything but Unavailable, at most 1 + max_retries times.
+  template <typename Call>
+  auto RetryUnavailable(const Call& call) -> decltype(call());
 
   const Options options_;
   const std::unique_ptr<Stubs> stubs_;

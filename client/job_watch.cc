@@ -26,10 +26,11 @@ std::string RandomRequestId() {
 
 }  // namespace
 
-absl::StatusOr<v1::Job> Client::RetryUnavailable(const std::function<absl::StatusOr<v1::Job>()>& call) {
+template <typename Call>
+auto Client::RetryUnavailable(const Call& call) -> decltype(call()) {
   for (int failures = 1;; ++failures) {
-    absl::StatusOr<v1::Job> job = call();
-    if (!absl::IsUnavailable(job.status()) || failures > options_.max_retries) return job;
+    auto response = call();
+    if (!absl::IsUnavailable(response.status()) || failures > options_.max_retries) return response;
     options_.sleep(RetryPause(failures));
   }
 }
@@ -38,6 +39,12 @@ absl::StatusOr<v1::Job> Client::StartJob(v1::StartJobRequest request) {
   if (request.request_id().empty()) request.set_request_id(RandomRequestId());
   return RetryUnavailable([&] {
     return CallUnary(stubs_->jobs, &v1::JobService::Stub::StartJob, request, options_.rpc_timeout);
+  });
+}
+
+absl::StatusOr<v1::JobDescription> Client::DescribeJob(const v1::StartJobRequest& request) {
+  return RetryUnavailable([&] {
+    return CallUnary(stubs_->jobs, &v1::JobService::Stub::DescribeJob, request, options_.rpc_timeout);
   });
 }
 

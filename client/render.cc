@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
+#include "client/evaluation_text.h"
 #include "client/format.h"
 #include "worker/base/status.h"
 
@@ -41,16 +41,48 @@ std::string FormatProgress(const v1::StepProgress& progress) {
 }
 
 std::string FormatEpoch(const v1::EpochMetrics& epoch) {
-  return absl::StrFormat(
-      "%s epoch %d/%d  train loss %.4f acc %s  val loss %.4f acc %s  lr %g  %.1f images/s  ETA %s\n",
+  std::string line = absl::StrFormat(
+      "%s epoch %d/%d  train loss %.4f acc %s  val loss %.4f acc %s  lr %g  %.1f images/s  ETA %s",
       Printable(epoch.phase()), epoch.epoch(), epoch.phase_epochs(), epoch.train_loss(),
       FormatPercent(epoch.train_accuracy()), epoch.val_loss(), FormatPercent(epoch.val_accuracy()),
       epoch.learning_rate(), epoch.images_per_second(), FormatSeconds(epoch.eta_seconds()));
+  if (epoch.has_held_out_loss()) {
+    absl::StrAppendFormat(&line, "  held-out loss %.4f acc %s", epoch.held_out_loss(),
+                          FormatPercent(epoch.held_out_accuracy()));
+  }
+  if (epoch.best()) absl::StrAppend(&line, "  best so far");
+  return line + "\n";
 }
 
 std::string FormatCheckpoint(const v1::CheckpointSaved& checkpoint) {
-  return absl::StrFormat("checkpoint after %s epoch %d, %s\n", Printable(checkpoint.phase()), checkpoint.epoch(),
-                         FormatBytes(checkpoint.bytes()));
+  const std::string images =
+      checkpoint.images() > 0 ? absl::StrCat(", with ", FormatCount(checkpoint.images()), " images of the next") : "";
+  return absl::StrFormat("checkpoint after %s epoch %d, %s%s\n", Printable(checkpoint.phase()), checkpoint.epoch(),
+                         FormatBytes(checkpoint.bytes()), images);
+}
+
+std::string FormatRankedBackbones(const v1::AutoReport& report, bool terminal) {
+  if (report.backbones().empty()) return "";
+  Table table({{"BACKBONE", false}, {"ACCURACY", true}, {"LOG-LOSS", true}, {"LOGME", true}, {"TIME", true}});
+  for (const v1::AutoReport::RankedBackbone& backbone : report.backbones()) {
+    table.AddRow({backbone.name(), FormatPercent(backbone.accuracy(), backbone.standard_deviation()),
+                  absl::StrFormat("%.4f", backbone.log_loss()), absl::StrFormat("%.4f", backbone.log_me()),
+                  FormatSeconds(backbone.seconds())});
+  }
+  return absl::StrCat("backbones by a linear probe, best first:\n", table.Render(terminal));
+}
+
+std::string FormatTrainings(const v1::AutoReport& report, bool terminal) {
+  if (report.trainings().empty()) return "";
+  Table table({{"BACKBONE", false}, {"TRAINING", false}, {"ACCURACY", true}, {"TIME", true}, {"", false}});
+  for (const v1::AutoReport::Training& training : report.trainings()) {
+    const bool tried = training.has_accuracy();
+    table.AddRow({training.backbone(), training.what(),
+                  tried ? FormatPercent(training.accuracy(), training.standard_error()) : "not tried",
+                  absl::StrCat(tried ? "" : "~", FormatSeconds(training.seconds())),
+                  training.chosen() ? "chosen" : ""});
+  }
+  return absl::StrCat("trainings, on pictures held out:\n", table.Render(terminal));
 }
 
 // `text` padded to `width` columns.
@@ -113,20 +145,10 @@ ProgressBar StepBar(const v1::StepProgress& progress) {
           absl::StrFormat("%s images, %.1f/s", FormatCount(progress.total()), progress.images_per_second())};
 }
 
-std::string FormatEvaluation(const v1::Evaluation& evaluation, bool terminal) {
-  std::string split = v1::Split_Name(evaluation.split());
-  split = absl::AsciiStrToLower(absl::StripPrefix(split, "SPLIT_"));
-  std::string text = absl::StrFormat(
-      "accuracy %s (95 %% interval %s to %s) on %s images of the %s split, loss %.4f, calibration error %.4f\n",
-      FormatPercent(evaluation.accuracy()), FormatPercent(evaluation.accuracy_low()),
-      FormatPercent(evaluation.accuracy_high()), FormatCount(evaluation.image_count()), split, evaluation.loss(),
-      evaluation.expected_calibration_error());
-  Table table({{"CLASS", false}, {"PRECISION", true}, {"RECALL", true}, {"F1", true}, {"IMAGES", true}});
-  for (const auto& c : evaluation.classes()) {
-    table.AddRow({c.name(), absl::StrFormat("%.3f", c.precision()), absl::StrFormat("%.3f", c.recall()),
-                  absl::StrFormat("%.3f", c.f1()), absl::StrCat(c.support())});
-  }
-  return text + table.Render(terminal);
+std::string FormatAutoReport(const v1::AutoReport& report, bool terminal) {
+  std::string text = FormatRankedBackbones(report, terminal) + FormatTrainings(report, terminal);
+  for (const std::string& reason : report.reasons()) absl::StrAppend(&text, Printable(reason), "\n");
+  return text;
 }
 
 std::string FormatEvent(const v1::JobEvent& event, bool terminal) {
@@ -138,6 +160,7 @@ std::string FormatEvent(const v1::JobEvent& event, bool terminal) {
     case v1::JobEvent::kWarning: return absl::StrCat("warning: ", Printable(event.warning().message()), "\n");
     case v1::JobEvent::kCheckpoint: return terminal ? "" : FormatCheckpoint(event.checkpoint());
     case v1::JobEvent::kEvaluation: return FormatEvaluation(event.evaluation(), terminal);
+    case v1::JobEvent::kAutoReport: return FormatAutoReport(event.auto_report(), terminal);
     case v1::JobEvent::EVENT_NOT_SET: return "";  // of a newer server
   }
   return "";

@@ -44,12 +44,13 @@ struct ProgressBar {
   std::string Render(int width) const;
 };
 
+// What STRATEGY_AUTO chose from, for people: a table of the backbones, one of the trainings, where the time of one that
+// was not tried is an estimate ("~12m00s"), and a line for each reason. With `terminal` the tables are aligned.
+std::string FormatAutoReport(const v1::AutoReport& report, bool terminal);
+
 // What an event says to people: lines with their ends; empty when it says nothing. With `terminal`, checkpoints say
 // nothing and tables are aligned.
 std::string FormatEvent(const v1::JobEvent& event, bool terminal);
-
-// Accuracy with its interval and a table of the classes.
-std::string FormatEvaluation(const v1::Evaluation& evaluation, bool terminal);
 
 // The bar of a StepProgress.
 ProgressBar StepBar(const v1::StepProgress& progress);

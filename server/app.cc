@@ -68,6 +68,10 @@ absl::Status App::OpenStores() {
   database.url = directory_->database_url();
   ASSIGN_OR_RETURN(database_, Database::Open(database));
   ASSIGN_OR_RETURN(blobs_, OpenDirectoryBlobStore(directory_->blobs()));
+  if (options_.activation_store_bytes > 0) {
+    ASSIGN_OR_RETURN(activations_,
+                     ActivationStore::Open({directory_->activations(), options_.activation_store_bytes}));
+  }
   datasets_ = std::make_unique<DatasetStore>(database_.get());
   models_ = std::make_unique<ModelStore>(database_.get());
   JobStore::Options jobs;
@@ -120,7 +124,9 @@ absl::Status App::StartRunner(const Lane& lane) {
   Runner::Options options;
   options.owner = LeaseOwner(lane.device);
   options.state_directory = directory_->states();
+  options.tensorboard_directory = directory_->tensorboard();
   options.activation_cache_bytes = options_.activation_cache_bytes;
+  options.activations = activations_.get();
   options.image_limits = limits_.ingest.image;
   const Runner::Stores stores{jobs_.get(), datasets_.get(), blobs_.get(), lane.backbones.get(), &metrics_};
   ASSIGN_OR_RETURN(std::unique_ptr<Runner> runner,

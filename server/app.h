@@ -82,6 +82,7 @@ class App {
   std::unique_ptr<DatasetStore> datasets_;
   std::unique_ptr<ModelStore> models_;
   std::unique_ptr<JobStore> jobs_;
+  std::unique_ptr<ActivationStore> activations_;  // null: none
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<Classifier> classifier_;
   std::unique_ptr<EventHub> events_;

@@ -24,6 +24,8 @@ class DataDirectory {
 
   std::string database_url() const { return "sqlite3:" + path_ + "/graft.db"; }
   std::string blobs() const { return path_ + "/blobs"; }
+  std::string activations() const { return path_ + "/activations"; }
+  std::string tensorboard() const { return path_ + "/tensorboard"; }
   std::string states() const { return path_ + "/states"; }
 
  private:

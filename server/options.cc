@@ -37,6 +37,8 @@ void Declare(CLI::App* app, ServerOptions* options, RawOptions* raw) {
   app->add_option("--drain-grace", raw->drain_grace, "Time that running calls get at shutdown, such as 10s");
   app->add_option("--activation-cache-bytes", options->activation_cache_bytes,
                   "Memory of a training job for the activations of its frozen stages");
+  app->add_option("--activation-store-bytes", options->activation_store_bytes,
+                  "Disk for such activations, kept across jobs; 0: none");
   app->add_option("--model-cache-bytes", options->model_cache_bytes, "Memory of loaded models' own weights");
   app->add_option("--max-queued-jobs", options->max_queued_jobs, "Jobs that may wait");
   app->add_option("--max-queued-images", options->max_queued_images, "Pictures of Classify calls that may wait");
@@ -87,6 +89,7 @@ absl::Status ServerOptions::Validate() const {
   violations.Want(drain_grace >= absl::ZeroDuration() && drain_grace < absl::InfiniteDuration(), "drain-grace",
                   absl::FormatDuration(drain_grace), "at least 0s");
   violations.Want(activation_cache_bytes >= 0, "activation-cache-bytes", absl::StrCat(activation_cache_bytes), ">= 0");
+  violations.Want(activation_store_bytes >= 0, "activation-store-bytes", absl::StrCat(activation_store_bytes), ">= 0");
   violations.Want(model_cache_bytes > 0, "model-cache-bytes", absl::StrCat(model_cache_bytes), "> 0");
   violations.Want(max_queued_jobs > 0, "max-queued-jobs", absl::StrCat(max_queued_jobs), "> 0");
   violations.Want(max_queued_images > 0, "max-queued-images", absl::StrCat(max_queued_images), "> 0");
@@ -107,6 +110,7 @@ std::vector<std::pair<std::string, std::string>> ServerOptions::Describe() const
           {"log_level", log_level},
           {"drain_grace", absl::FormatDuration(drain_grace)},
           {"activation_cache_bytes", absl::StrCat(activation_cache_bytes)},
+          {"activation_store_bytes", absl::StrCat(activation_store_bytes)},
           {"model_cache_bytes", absl::StrCat(model_cache_bytes)},
           {"max_queued_jobs", absl::StrCat(max_queued_jobs)},
           {"max_queued_images", absl::StrCat(max_queued_images)}};

@@ -23,6 +23,7 @@ struct ServerOptions {
   std::string log_level = "info";
   absl::Duration drain_grace = absl::Seconds(10);    // that running calls get at shutdown, >= 0
   int64_t activation_cache_bytes = int64_t{1} << 30; // memory of a job for the frozen stages' activations, >= 0
+  int64_t activation_store_bytes = int64_t{8} << 30; // disk for them, kept across jobs, >= 0; 0 = none
   int64_t model_cache_bytes = int64_t{1} << 30;      // memory of loaded models' own weights, > 0
   int max_queued_jobs = 1000;                        // >= 1
   int max_queued_images = 1024;                      // of Classify, >= 1

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
 #include "client/commands/follow.h"
+#include "client/evaluation_text.h"
 #include "client/format.h"
 #include "worker/base/status.h"
 
@@ -40,13 +41,26 @@ absl::Status List(const Console& console, const ListArgs& args) {
       console.PrintJson(job);
       continue;
     }
-    table.AddRow({job.id(), FormatState(job.state()), job.spec().dataset(), job.spec().backbone(),
+    // That of auto is known once it has chosen.
+    const std::string& backbone = job.spec().backbone().empty() ? job.effective().backbone() : job.spec().backbone();
+    table.AddRow({job.id(), FormatState(job.state()), job.spec().dataset(), backbone,
                   FormatStrategy(job.spec().strategy()), job.model_version(),
                   job.has_evaluation() ? FormatPercent(job.evaluation().accuracy()) : "",
                   FormatTime(job.create_time())});
   }
   if (!console.json) console.Print(table);
   return absl::OkStatus();
+}
+
+std::string FormatTraining(const v1::Job& job) {
+  const v1::JobSpec& spec = job.has_effective() ? job.effective() : job.spec();
+  const std::string strategy = FormatStrategy(spec.strategy());
+  if (spec.strategy() == v1::STRATEGY_AUTO) {  // has not chosen yet
+    return absl::StrCat(strategy, ", within ", FormatSeconds(spec.auto_().budget_seconds()));
+  }
+  return absl::StrCat(strategy, job.spec().strategy() == v1::STRATEGY_AUTO ? " (chosen by auto)" : "", ", ",
+                      spec.epochs(), " epochs, batch size ", spec.batch_size(), ", learning rate ",
+                      spec.learning_rate(), ", seed ", spec.seed());
 }
 
 // "name value" lines of what is known about a job.
@@ -62,13 +76,13 @@ void PrintJob(const Console& console, const v1::Job& job) {
   line("dataset", absl::StrCat(spec.dataset(), " ", spec.dataset_version()));
   line("backbone", spec.backbone());
   line("input", spec.input_px() > 0 ? absl::StrCat(spec.input_px(), " px") : "");
-  line("strategy", absl::StrCat(FormatStrategy(spec.strategy()), ", ", spec.epochs(), " epochs, batch size ",
-                                spec.batch_size(), ", learning rate ", spec.learning_rate(), ", seed ", spec.seed()));
+  line("strategy", FormatTraining(job));
   line("model", job.model_version());
   line("created", FormatTime(job.create_time()));
   line("started", FormatTime(job.start_time()));
   line("ended", FormatTime(job.end_time()));
   line("events", absl::StrCat(job.last_seq()));
+  if (job.has_auto_report()) console.out << FormatAutoReport(job.auto_report(), console.terminal);
   if (job.has_last_epoch()) {
     v1::JobEvent event;
     *event.mutable_epoch() = job.last_epoch();

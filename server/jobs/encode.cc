@@ -62,10 +62,69 @@ v1::EpochMetrics ToProto(const EpochMetrics& metrics) {
   proto.set_images_per_second(metrics.images_per_second);
   proto.set_seconds(metrics.seconds);
   proto.set_eta_seconds(metrics.eta_seconds);
+  if (metrics.held_out_loss) proto.set_held_out_loss(*metrics.held_out_loss);
+  if (metrics.held_out_accuracy) proto.set_held_out_accuracy(*metrics.held_out_accuracy);
+  proto.set_best(metrics.best);
   return proto;
 }
 
-v1::Evaluation ToProto(const Evaluation& evaluation) {
+namespace {
+
+void AddSuspects(const std::vector<Suspect>& suspects, const std::vector<ClassMetrics>& classes,
+                 google::protobuf::RepeatedPtrField<v1::SuspectPicture>* out) {
+  for (const Suspect& suspect : suspects) {
+    v1::SuspectPicture* picture = out->Add();
+    picture->set_file_name(suspect.name);
+    picture->set_label(classes[suspect.label].name);
+    picture->set_predicted(classes[suspect.predicted].name);
+    picture->set_confidence(suspect.confidence);
+  }
+}
+
+v1::CrossValidation ToProto(const CrossValidated& result) {
+  v1::CrossValidation proto;
+  proto.set_folds(result.folds);
+  proto.set_accuracy_mean(result.mean);
+  proto.set_accuracy_standard_deviation(result.standard_deviation);
+  proto.mutable_confusion()->Add(result.confusion.begin(), result.confusion.end());
+  return proto;
+}
+
+v1::LearningCurve ToProto(const LearningCurve& curve) {
+  v1::LearningCurve proto;
+  for (const CurvePoint& point : curve.points) {
+    v1::LearningCurve::Point* out = proto.add_points();
+    out->set_images(point.images);
+    out->set_error(point.error);
+    out->set_standard_deviation(point.standard_deviation);
+  }
+  proto.set_fits(curve.forecast.fits);
+  proto.set_error_at_twice(curve.forecast.error_at_twice);
+  proto.set_error_at_twice_low(curve.forecast.low);
+  proto.set_error_at_twice_high(curve.forecast.high);
+  return proto;
+}
+
+v1::ClassMetrics ToProto(const ClassMetrics& metrics, const ClassThreshold& threshold) {
+  v1::ClassMetrics proto;
+  proto.set_name(metrics.name);
+  proto.set_precision(metrics.precision);
+  proto.set_recall(metrics.recall);
+  proto.set_f1(metrics.f1);
+  proto.set_support(metrics.support);
+  if (threshold.reachable) {
+    proto.set_threshold(threshold.threshold);
+    proto.set_threshold_precision(threshold.precision);
+    proto.set_threshold_recall(threshold.recall);
+  }
+  return proto;
+}
+
+}  // namespace
+
+v1::Evaluation ToProto(const Assessment& assessment) {
+  const Evaluation& evaluation = assessment.evaluation;
+  const Calibration& calibration = assessment.calibration;
   v1::Evaluation proto;
   proto.set_split(evaluation.on_test ? v1::SPLIT_TEST : v1::SPLIT_VALIDATION);
   proto.set_image_count(evaluation.image_count);
@@ -73,16 +132,45 @@ v1::Evaluation ToProto(const Evaluation& evaluation) {
   proto.set_accuracy_low(evaluation.accuracy_interval.low);
   proto.set_accuracy_high(evaluation.accuracy_interval.high);
   proto.set_loss(evaluation.loss);
-  for (const ClassMetrics& metrics : evaluation.classes) {
-    v1::ClassMetrics* out = proto.add_classes();
-    out->set_name(metrics.name);
-    out->set_precision(metrics.precision);
-    out->set_recall(metrics.recall);
-    out->set_f1(metrics.f1);
-    out->set_support(metrics.support);
+  for (size_t c = 0; c < evaluation.classes.size(); ++c) {
+    const bool has_threshold = c < assessment.thresholds.size();
+    *proto.add_classes() = ToProto(evaluation.classes[c], has_threshold ? assessment.thresholds[c] : ClassThreshold());
   }
   proto.mutable_confusion()->Add(evaluation.confusion.begin(), evaluation.confusion.end());
-  proto.set_expected_calibration_error(evaluation.expected_calibration_error);
+  proto.set_expected_calibration_error(calibration.ece_after);
+  proto.set_temperature(calibration.temperature);
+  proto.set_uncalibrated_error(calibration.ece_before);
+  proto.set_brier_score(calibration.brier_after);
+  proto.set_uncalibrated_brier_score(calibration.brier_before);
+  AddSuspects(assessment.mistakes, evaluation.classes, proto.mutable_mistakes());
+  AddSuspects(assessment.label_issues, evaluation.classes, proto.mutable_label_issues());
+  if (assessment.cross_validated) *proto.mutable_cross_validation() = ToProto(*assessment.cross_validated);
+  if (assessment.learning_curve) *proto.mutable_learning_curve() = ToProto(*assessment.learning_curve);
+  proto.set_last_accuracy(assessment.last_accuracy);
+  return proto;
+}
+
+v1::AutoReport ToProto(const AutoReport& report) {
+  v1::AutoReport proto;
+  for (const RankedBackbone& ranked : report.backbones) {
+    v1::AutoReport::RankedBackbone* out = proto.add_backbones();
+    out->set_name(ranked.name);
+    out->set_accuracy(ranked.accuracy);
+    out->set_standard_deviation(ranked.standard_deviation);
+    out->set_log_loss(ranked.log_loss);
+    out->set_log_me(ranked.log_me);
+    out->set_seconds(ranked.seconds);
+  }
+  for (const TriedTraining& tried : report.trainings) {
+    v1::AutoReport::Training* out = proto.add_trainings();
+    out->set_backbone(tried.backbone);
+    out->set_what(tried.what);
+    if (tried.accuracy) out->set_accuracy(*tried.accuracy);
+    out->set_standard_error(tried.standard_error);
+    out->set_seconds(tried.seconds);
+    out->set_chosen(tried.chosen);
+  }
+  proto.mutable_reasons()->Add(report.reasons.begin(), report.reasons.end());
   return proto;
 }
 
@@ -136,6 +224,9 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record) {
   if (!record.parameters_pb.empty()) {
     RETURN_IF_ERROR(Parse(record.id, "parameter counts", record.parameters_pb, job.mutable_parameters()));
   }
+  if (!record.auto_pb.empty()) {
+    RETURN_IF_ERROR(Parse(record.id, "auto report", record.auto_pb, job.mutable_auto_report()));
+  }
   job.set_model_version(record.model_version);
   job.set_last_seq(record.last_seq);
   job.set_cancel_requested(record.cancel_requested);
@@ -145,6 +236,10 @@ absl::StatusOr<v1::Job> ToProto(const JobRecord& record) {
 void DropDetails(v1::Evaluation* evaluation) {
   evaluation->clear_classes();
   evaluation->clear_confusion();
+  evaluation->clear_mistakes();
+  evaluation->clear_label_issues();
+  evaluation->clear_cross_validation();
+  evaluation->clear_learning_curve();
 }
 
 std::string EncodeEvent(const v1::EpochMetrics& epoch) {
@@ -156,6 +251,12 @@ std::string EncodeEvent(const v1::EpochMetrics& epoch) {
 std::string EncodeEvent(const v1::Evaluation& evaluation) {
   v1::JobEvent event;
   *event.mutable_evaluation() = evaluation;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::AutoReport& report) {
+  v1::JobEvent event;
+  *event.mutable_auto_report() = report;
   return event.SerializeAsString();
 }
 

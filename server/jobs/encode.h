@@ -9,7 +9,8 @@
 #include "graft/v1/model.pb.h"
 #include "server/store/records.h"
 #include "worker/image/preprocess.h"
-#include "worker/train/evaluation.h"
+#include "worker/train/assessment.h"
+#include "worker/train/auto_train.h"
 #include "worker/train/trainer.h"
 
 // What the worker and the store say of jobs, as messages of the API and as the bytes that the store keeps.
@@ -20,7 +21,8 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time);
 
 v1::Preprocessing ToProto(const PreprocessSpec& spec);
 v1::EpochMetrics ToProto(const EpochMetrics& metrics);
-v1::Evaluation ToProto(const Evaluation& evaluation);
+v1::Evaluation ToProto(const Assessment& assessment);
+v1::AutoReport ToProto(const AutoReport& report);
 v1::ParameterCounts ToProto(const ParameterCounts& counts);
 v1::PhaseStart ToProto(const PhaseStarted& started);
 v1::StepProgress ToProto(const Progress& progress);
@@ -34,6 +36,7 @@ void DropDetails(v1::Evaluation* evaluation);
 std::string EncodeEvent(const v1::EpochMetrics& epoch);
 std::string EncodeEvent(const v1::Evaluation& evaluation);
 std::string EncodeEvent(const v1::PhaseStart& phase);
+std::string EncodeEvent(const v1::AutoReport& report);
 std::string EncodeEvent(const v1::StepProgress& progress);
 std::string EncodeEvent(const v1::CheckpointSaved& checkpoint);
 std::string EncodeWarning(const std::string& message);

@@ -4,19 +4,22 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/jobs/encode.h"
 #include "server/log.h"
+#include "worker/base/status.h"
 
 namespace graft {
 
 JobObserver::JobObserver(std::string job_id, std::string owner, JobStore* jobs, const StateFiles* states,
-                         Metrics* metrics, CancelToken cancel)
+                         Metrics* metrics, std::string tensorboard_directory, CancelToken cancel)
     : job_id_(std::move(job_id)), owner_(std::move(owner)), jobs_(jobs), states_(states), metrics_(metrics),
-      cancel_(std::move(cancel)) {}
+      tensorboard_directory_(std::move(tensorboard_directory)), cancel_(std::move(cancel)) {}
 
 JobObserver::~JobObserver() { metrics_->RemoveJob(job_id_); }
 
 absl::Status JobObserver::OnPhase(const PhaseStarted& phase) {
+  epochs_before_phase_ = phase.epochs_before;
   const v1::PhaseStart started = ToProto(phase);
   JobUpdate update;
   update.parameters_pb = started.parameters().SerializeAsString();
@@ -43,18 +46,54 @@ absl::Status JobObserver::OnEpoch(const EpochMetrics& metrics) {
   values.val_accuracy = metrics.val_accuracy;
   values.epoch = metrics.epoch;
   metrics_->SetJobEpoch(job_id_, values);
+  DrawEpoch(metrics);
   return absl::OkStatus();
 }
 
-absl::Status JobObserver::OnState(const EpochMetrics& metrics, const std::string& state) {
+void JobObserver::DrawEpoch(const EpochMetrics& metrics) {
+  std::vector<std::pair<std::string, double>> curves{{"loss/train", metrics.train_loss},
+                                                     {"loss/validation", metrics.val_loss},
+                                                     {"accuracy/train", metrics.train_accuracy},
+                                                     {"accuracy/validation", metrics.val_accuracy},
+                                                     {"learning_rate", metrics.learning_rate},
+                                                     {"images_per_second", metrics.images_per_second}};
+  if (metrics.held_out_loss) curves.emplace_back("loss/held_out", *metrics.held_out_loss);
+  if (metrics.held_out_accuracy) curves.emplace_back("accuracy/held_out", *metrics.held_out_accuracy);
+  Draw(epochs_before_phase_ + metrics.epoch, curves);
+}
+
+void JobObserver::WriteEvaluation(const Assessment& assessment) {
+  Draw(0, {{"evaluation/accuracy", assessment.evaluation.accuracy},
+           {"evaluation/loss", assessment.evaluation.loss},
+           {"evaluation/expected_calibration_error", assessment.calibration.ece_after},
+           {"evaluation/temperature", assessment.calibration.temperature}});
+}
+
+void JobObserver::Draw(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
+  if (tensorboard_failed_) return;
+  const auto draw = [&]() -> absl::Status {
+    const absl::Time now = absl::Now();
+    if (tensorboard_ == nullptr) {
+      ASSIGN_OR_RETURN(tensorboard_, TensorBoardWriter::Open(tensorboard_directory_, now));
+    }
+    return tensorboard_->AddScalars(step, now, values);
+  };
+  const absl::Status drawn = draw();
+  if (drawn.ok()) return;
+  tensorboard_failed_ = true;
+  LogWarning("no TensorBoard curves", {{"job", job_id_}, {"error", drawn.ToString()}});
+}
+
+absl::Status JobObserver::OnState(const StatePoint& point, const std::string& state) {
   if (const absl::Status saved = states_->Write(job_id_, state); !saved.ok()) {
     LogWarning("training state not saved", {{"job", job_id_}, {"error", saved.ToString()}});
-    return OnWarning(absl::StrCat("the state after epoch ", metrics.epoch, " of phase ", metrics.phase,
+    return OnWarning(absl::StrCat("the state after epoch ", point.epoch, " of phase ", point.phase,
                                   " could not be saved: an interruption would go back further"));
   }
   v1::CheckpointSaved checkpoint;
-  checkpoint.set_phase(metrics.phase);
-  checkpoint.set_epoch(metrics.epoch);
+  checkpoint.set_phase(point.phase);
+  checkpoint.set_epoch(point.epoch);
+  checkpoint.set_images(point.images);
   checkpoint.set_bytes(static_cast<int64_t>(state.size()));
   JobUpdate update;
   update.event_pbs.push_back(EncodeEvent(checkpoint));

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/jobs/job_spec.h"
+#include "server/jobs/recipe_proto.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -20,7 +21,10 @@ absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory
                                                    ", want STRATEGY_SCRATCH: ", effective.backbone(),
                                                    " has no pretrained weights"));
   }
-  absl::StatusOr<std::vector<Phase>> phases = MakePhases(ToStrategyOptions(effective), *plan.backbone);
+  ASSIGN_OR_RETURN(plan.recipe, WithDefaults(ToRecipe(effective)));
+  const absl::Status precision = ResolvePrecision(plan.recipe.precision, plan.backbone->device()).status();
+  if (!precision.ok()) return WithSpecPaths(precision);
+  absl::StatusOr<std::vector<Phase>> phases = MakePhases(plan.recipe, *plan.backbone);
   absl::StatusOr<PreprocessSpec> preprocessing = plan.backbone->PreprocessingFor(effective.input_px());
   if (!phases.ok() || !preprocessing.ok()) {
     const char* const between = phases.ok() || preprocessing.ok() ? "" : "\n";
@@ -30,6 +34,18 @@ absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory
   plan.phases = *std::move(phases);
   plan.preprocessing = *preprocessing;
   return plan;
+}
+
+absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, BackboneDirectory* backbones) {
+  std::vector<std::string> names(spec.auto_().backbones().begin(), spec.auto_().backbones().end());
+  if (!spec.backbone().empty()) names.push_back(spec.backbone());
+  for (const std::string& name : names) RETURN_IF_ERROR(backbones->Get(name).status());
+  if (!names.empty()) return names;
+  for (const BackboneDirectory::Listing& each : backbones->List()) {
+    if (each.installed && !IsUntrained(each.digest)) names.push_back(each.name);
+  }
+  if (names.empty()) return absl::FailedPreconditionError("spec.backbone: no backbone is installed to choose from");
+  return names;
 }
 
 }  // namespace graft

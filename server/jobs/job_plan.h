@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,7 @@ namespace graft {
 struct JobPlan {
   std::shared_ptr<const Backbone> backbone;
   PreprocessSpec preprocessing;
+  Recipe recipe;
   std::vector<Phase> phases;
 };
 
@@ -23,5 +25,9 @@ struct JobPlan {
 //   InvalidArgument               what the backbone cannot do, one a line, by proto path: "spec.input_px: got 100, ..."
 //   NotFound, FailedPrecondition  of the backbone
 absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory* backbones);
+
+// The names of the backbones that a spec of STRATEGY_AUTO chooses from.
+//   NotFound, FailedPrecondition  of one that it names; FailedPrecondition: it names none and none is installed
+absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, BackboneDirectory* backbones);
 
 }  // namespace graft

@@ -9,8 +9,11 @@
 #include "google/protobuf/util/json_util.h"
 #include "graft/v1/model.pb.h"
 #include "server/jobs/encode.h"
+#include "server/jobs/job_spec.h"
+#include "server/jobs/recipe_proto.h"
 #include "server/log.h"
 #include "worker/base/status.h"
+#include "worker/train/auto_train.h"
 
 namespace graft {
 namespace {
@@ -48,7 +51,8 @@ std::string ToJson(const v1::JobSpec& spec) {
 
 JobRun::JobRun(JobRecord job, Context context, CancelToken cancel)
     : job_(std::move(job)), context_(std::move(context)), cancel_(cancel),
-      observer_(job_.id, context_.owner, context_.jobs, context_.states, context_.metrics, cancel) {}
+      observer_(job_.id, context_.owner, context_.jobs, context_.states, context_.metrics,
+                absl::StrCat(context_.tensorboard_directory, "/", job_.id), cancel) {}
 
 void JobRun::Run() {
   LogInfo("job starts", {{"job", job_.id}, {"attempt", absl::StrCat(job_.attempt)}, {"dataset", job_.dataset}});
@@ -62,8 +66,40 @@ void JobRun::Run() {
 absl::Status JobRun::Prepare() {
   if (!effective_.ParseFromString(job_.effective_pb)) return absl::DataLossError("the job's stored spec is damaged");
   ASSIGN_OR_RETURN(version_, context_.datasets->Get(job_.dataset, job_.dataset_version));
-  ASSIGN_OR_RETURN(plan_, MakePlan(effective_, context_.backbones));
   return cancel_.status();
+}
+
+TrainOptions JobRun::BaseOptions() const {
+  TrainOptions options;
+  options.seed = effective_.seed();
+  options.activation_cache_bytes = context_.activation_cache_bytes;
+  options.activation_store = context_.activations;
+  options.image_limits = context_.image_limits;
+  return options;
+}
+
+absl::Status JobRun::Choose(const Dataset& dataset) {
+  AutoOptions options;
+  ASSIGN_OR_RETURN(options.backbones, AutoBackbones(effective_, context_.backbones));
+  options.load = [this](const std::string& name) { return context_.backbones->Get(name); };
+  options.input_px = effective_.input_px();
+  options.recipe = ToRecipe(effective_);
+  options.budget_seconds = effective_.auto_().budget_seconds();
+  options.train = BaseOptions();
+  ASSIGN_OR_RETURN(const AutoChoice choice, ChooseTraining(options, dataset, context_.pool, &observer_, cancel_));
+  effective_.set_strategy(static_cast<v1::Strategy>(static_cast<int>(choice.recipe.strategy) + 1));
+  effective_.set_backbone(choice.backbone->name());
+  effective_.clear_auto_();
+  SetOptions(choice.recipe, &effective_);
+  ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(effective_, context_.backbones));
+  effective_.set_input_px(plan.preprocessing.crop_px);
+  RETURN_IF_ERROR(CheckBatchPixels(effective_));
+  const v1::AutoReport report = ToProto(choice.report);
+  JobUpdate update;
+  update.effective_pb = effective_.SerializeAsString();
+  update.auto_pb = report.SerializeAsString();
+  update.event_pbs.push_back(EncodeEvent(report));
+  return context_.jobs->Update(job_.id, context_.owner, update);
 }
 
 absl::StatusOr<Dataset> JobRun::LoadDataset() const {
@@ -74,6 +110,7 @@ absl::StatusOr<Dataset> JobRun::LoadDataset() const {
     Example example;
     example.id = item.image_digest;
     example.label = item.label;
+    example.name = item.file_name;
     SplitOf(item.split, &dataset).push_back(std::move(example));
   }
   dataset.read = ReadFrom(context_.blobs);
@@ -83,13 +120,13 @@ absl::StatusOr<Dataset> JobRun::LoadDataset() const {
 absl::StatusOr<TrainResult> JobRun::TrainModel() {
   RETURN_IF_ERROR(Prepare());
   ASSIGN_OR_RETURN(const Dataset dataset, LoadDataset());
-  TrainOptions options;
+  if (effective_.strategy() == v1::STRATEGY_AUTO) RETURN_IF_ERROR(Choose(dataset));
+  ASSIGN_OR_RETURN(plan_, MakePlan(effective_, context_.backbones));
+  TrainOptions options = BaseOptions();
   options.backbone = plan_.backbone;
   options.preprocessing = plan_.preprocessing;
   options.phases = plan_.phases;
-  options.seed = effective_.seed();
-  options.activation_cache_bytes = context_.activation_cache_bytes;
-  options.image_limits = context_.image_limits;
+  SetFrom(plan_.recipe, &options);
   options.training_config = ToJson(effective_);
   ASSIGN_OR_RETURN(options.resume_state, context_.states->Read(job_.id));
   absl::StatusOr<TrainResult> result = Train(options, dataset, context_.pool, &observer_, cancel_);
@@ -105,7 +142,8 @@ absl::StatusOr<TrainResult> JobRun::TrainModel() {
 }
 
 absl::Status JobRun::Succeed(const TrainResult& result) {
-  const v1::Evaluation evaluation = ToProto(result.evaluation);
+  const v1::Evaluation evaluation = ToProto(result.assessment);
+  observer_.WriteEvaluation(result.assessment);
   JobUpdate update;
   update.evaluation_pb = evaluation.SerializeAsString();
   update.event_pbs.push_back(EncodeEvent(evaluation));
@@ -117,7 +155,7 @@ absl::Status JobRun::Succeed(const TrainResult& result) {
                                                                    update, model));
   context_.states->Remove(job_.id);
   LogInfo("job succeeded", {{"job", job_.id},
-                            {"accuracy", absl::StrCat(result.evaluation.accuracy)},
+                            {"accuracy", absl::StrCat(result.assessment.evaluation.accuracy)},
                             {"model", finished.model_version}});
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "server/store/job_store.h"
 #include "worker/base/cancel_token.h"
 #include "worker/base/worker_pool.h"
+#include "worker/data/activation_store.h"
 #include "worker/data/dataset.h"
 #include "worker/image/image.h"
 #include "worker/train/trainer.h"
@@ -33,8 +34,10 @@ class JobRun {
     BackboneDirectory* backbones;
     Metrics* metrics;
     const StateFiles* states;
+    ActivationStore* activations;    // null: none
     WorkerPool* pool;
     std::string owner;               // of the lease
+    std::string tensorboard_directory;
     int64_t activation_cache_bytes;
     ImageLimits image_limits;
   };
@@ -48,6 +51,9 @@ class JobRun {
  private:
   absl::Status Prepare();
   absl::StatusOr<Dataset> LoadDataset() const;
+  // Chooses what to train and stores it as the job's effective spec: an attempt that comes after this one trains that.
+  absl::Status Choose(const Dataset& dataset);
+  TrainOptions BaseOptions() const;
   absl::StatusOr<TrainResult> TrainModel();
   absl::Status Succeed(const TrainResult& result);
   absl::StatusOr<ModelVersionRecord> StoreModel(const TrainResult& result, const v1::Evaluation& evaluation) const;

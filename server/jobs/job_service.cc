@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,27 +45,66 @@ absl::StatusOr<PageRequest> CheckPage(const v1::ListJobsRequest& request) {
 
 }  // namespace
 
+struct JobService::Planned {
+  v1::JobSpec effective;
+  DatasetVersion dataset;
+  JobPlan plan;
+};
+
+absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
+  Planned planned;
+  ASSIGN_OR_RETURN(planned.dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
+  if (effective.strategy() == v1::STRATEGY_AUTO) {
+    RETURN_IF_ERROR(AutoBackbones(effective, backbones_).status());
+    effective.set_dataset_version(planned.dataset.version);
+    planned.effective = std::move(effective);
+    return planned;
+  }
+  v1::JobSpec unseeded = effective;  // the plan does not depend on it, and what is planned with 0 is shared
+  unseeded.set_seed(0);
+  ASSIGN_OR_RETURN(planned.plan, MakePlan(unseeded, backbones_));
+  effective.set_dataset_version(planned.dataset.version);
+  effective.set_input_px(planned.plan.preprocessing.crop_px);
+  RETURN_IF_ERROR(CheckBatchPixels(effective));  // again: now with the backbone's own size
+  planned.effective = std::move(effective);
+  return planned;
+}
+
+absl::StatusOr<v1::JobDescription> JobService::Describe(const v1::StartJobRequest& request) {
+  std::vector<DefaultValue> defaults;
+  ASSIGN_OR_RETURN(v1::JobSpec effective, CheckStartJob(request, &defaults));
+  ASSIGN_OR_RETURN(const Planned planned, Plan(std::move(effective)));
+  v1::JobDescription description;
+  *description.mutable_effective() = planned.effective;
+  for (const DefaultValue& each : defaults) {
+    v1::DefaultValue* const value = description.add_defaults();
+    value->set_field(each.option);
+    value->set_value(each.value);
+    value->set_source(each.source);
+  }
+  const JobPlan& plan = planned.plan;
+  const auto classes = static_cast<int64_t>(planned.dataset.classes.size());
+  for (size_t i = 0; i < plan.phases.size(); ++i) {
+    *description.add_phases() =
+        ToProto(graft::Describe(plan.phases[i], static_cast<int>(i), *plan.backbone, plan.recipe.head, classes));
+  }
+  return description;
+}
+
 absl::StatusOr<v1::Job> JobService::Start(const v1::StartJobRequest& request) {
   ASSIGN_OR_RETURN(v1::JobSpec effective, CheckStartJob(request));
   // Before the dataset and the backbone: a repeated start finds its job even when they are gone.
   ASSIGN_OR_RETURN(const std::optional<JobRecord> known, jobs_->FindRequest(request.request_id()));
   if (known) return KnownJob(request.spec(), *known);
-  ASSIGN_OR_RETURN(const DatasetVersion dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
-  v1::JobSpec unseeded = effective;  // the plan does not depend on it, and what is planned with 0 is shared
-  unseeded.set_seed(0);
-  ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(unseeded, backbones_));
-
+  ASSIGN_OR_RETURN(const Planned planned, Plan(std::move(effective)));
   v1::JobSpec spec = request.spec();
-  spec.set_dataset_version(dataset.version);
-  effective.set_dataset_version(dataset.version);
-  effective.set_input_px(plan.preprocessing.crop_px);
-  RETURN_IF_ERROR(CheckBatchPixels(effective));  // again: now with the backbone's own size
+  spec.set_dataset_version(planned.dataset.version);
   JobRecord job;
   job.request_id = request.request_id();
-  job.dataset = dataset.name;
-  job.dataset_version = dataset.version;
+  job.dataset = planned.dataset.name;
+  job.dataset_version = planned.dataset.version;
   job.spec_pb = spec.SerializeAsString();
-  job.effective_pb = effective.SerializeAsString();
+  job.effective_pb = planned.effective.SerializeAsString();
   ASSIGN_OR_RETURN(const JobStore::Enqueued enqueued, jobs_->Enqueue(job));
   if (enqueued.existed) return KnownJob(request.spec(), enqueued.job);  // by another start at the same time
   return ToProto(enqueued.job);

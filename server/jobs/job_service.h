@@ -25,11 +25,16 @@ class JobService {
   //   AlreadyExists       request_id was used with another spec; names the first field that differs
   //   ResourceExhausted   the queue is full
   absl::StatusOr<v1::Job> Start(const v1::StartJobRequest& request);
+  // What Start() would run.   Errors likewise, but for AlreadyExists and ResourceExhausted.
+  absl::StatusOr<v1::JobDescription> Describe(const v1::StartJobRequest& request);
   absl::StatusOr<v1::Job> Get(const std::string& id);
   absl::StatusOr<v1::ListJobsResponse> List(const v1::ListJobsRequest& request);
   absl::StatusOr<v1::Job> Cancel(const std::string& id);
 
  private:
+  struct Planned;
+  absl::StatusOr<Planned> Plan(v1::JobSpec effective);
+
   JobStore* const jobs_;
   DatasetStore* const datasets_;
   BackboneDirectory* const backbones_;

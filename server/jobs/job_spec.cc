@@ -1,6 +1,5 @@
 #include "server/jobs/job_spec.h"
 
-#include <map>
 #include <utility>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "server/ingest/names.h"
+#include "server/jobs/recipe_proto.h"
 #include "server/models/backbone_directory.h"
 #include "worker/backbone/architecture.h"
 #include "worker/base/status.h"
@@ -21,27 +21,53 @@ namespace graft {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+constexpr double kDefaultAutoSeconds = 600, kMinAutoSeconds = 10, kMaxAutoSeconds = 604'800;
 // A batch's activations grow with it: no request may take all memory.
 constexpr int64_t kMaxBatchPixels = int64_t{1024} * 224 * 224;
 
-std::string WithSpecPath(absl::string_view line) {
-  static const auto* const paths = new std::map<std::string, std::string>{
-      {"backbone", "spec.backbone"},
-      {"input_px", "spec.input_px"},
-      {"epochs", "spec.epochs"},
-      {"batch_size", "spec.batch_size"},
-      {"learning_rate", "spec.learning_rate"},
-      {"unfreeze_stages", "spec.fine_tune.unfreeze_stages"},
-      {"head_epochs", "spec.fine_tune.head_epochs"},
-  };
-  const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(':', 1));
-  const auto path = paths->find(std::string(parts.first));
-  if (path == paths->end()) return std::string(line);
-  return absl::StrCat(path->second, ":", parts.second);
-}
-
 bool IsStrategy(v1::Strategy strategy) {
   return v1::Strategy_IsValid(strategy) && strategy != v1::STRATEGY_UNSPECIFIED;
+}
+
+// Numbers that no enumeration has, anywhere in a message. `strategy` has a message of its own.
+void AddUnknownValues(const std::string& path, const google::protobuf::Message& message,
+                      std::vector<std::string>* violations) {
+  using google::protobuf::FieldDescriptor;
+  std::vector<const FieldDescriptor*> fields;
+  const google::protobuf::Reflection* reflection = message.GetReflection();
+  reflection->ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->is_repeated()) continue;
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      AddUnknownValues(absl::StrCat(path, field->name(), "."), reflection->GetMessage(message, field), violations);
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM && field->name() != "strategy") {
+      const int number = reflection->GetEnumValue(message, field);
+      if (field->enum_type()->FindValueByNumber(number) != nullptr) continue;
+      violations->push_back(
+          absl::StrCat(path, field->name(), ": got ", number, ", want a value of ", field->enum_type()->name()));
+    }
+  }
+}
+
+void AddAutoViolations(const v1::JobSpec& spec, std::vector<std::string>* violations) {
+  const double budget = spec.auto_().budget_seconds();
+  if (spec.has_auto_() && spec.strategy() != v1::STRATEGY_AUTO) {
+    violations->push_back("spec.auto: got options, want them only with STRATEGY_AUTO");
+  } else if (budget != 0 && !(budget >= kMinAutoSeconds && budget <= kMaxAutoSeconds)) {
+    violations->push_back(absl::StrCat("spec.auto.budget_seconds: got ", budget, ", want ", kMinAutoSeconds, " to ",
+                                       kMaxAutoSeconds));
+  }
+  if (!spec.backbone().empty() && spec.auto_().backbones_size() > 0) {
+    violations->push_back("spec.auto.backbones: want either these or spec.backbone");
+  }
+}
+
+// AUTO tries frozen heads and fine-tuning: what is chosen must do for one of them.
+absl::Status CheckAutoOptions(Recipe recipe) {
+  recipe.strategy = Strategy::kFrozenHead;
+  if (WithDefaults(recipe).ok()) return absl::OkStatus();
+  recipe.strategy = Strategy::kFineTune;
+  return WithDefaults(recipe).status();
 }
 
 // A model's name that is free for trained ones.
@@ -66,40 +92,26 @@ std::vector<std::string> TextViolations(const v1::StartJobRequest& request) {
     violations.push_back("request_id: got control characters, want text");
   }
   add(CheckName("spec.dataset", spec.dataset()));
-  if (spec.backbone().empty()) violations.push_back("spec.backbone: got \"\", want a name from ListBackbones");
+  const bool chooses = spec.strategy() == v1::STRATEGY_AUTO;
+  if (spec.backbone().empty() && !chooses) violations.push_back("spec.backbone: got \"\", want a name from ListBackbones");
   if (!IsStrategy(spec.strategy())) {
     violations.push_back(absl::StrCat("spec.strategy: got ", static_cast<int>(spec.strategy()),
-                                      ", want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE or STRATEGY_SCRATCH"));
+                                      ", want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE, STRATEGY_GRADUAL, "
+                                      "STRATEGY_SCRATCH or STRATEGY_AUTO"));
   }
   if (!spec.model().empty()) add(CheckModelName(spec.model()));
-  if (spec.has_fine_tune() && IsStrategy(spec.strategy()) && spec.strategy() != v1::STRATEGY_FINE_TUNE) {
-    violations.push_back("spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE");
+  const bool tunes =
+      spec.strategy() == v1::STRATEGY_FINE_TUNE || spec.strategy() == v1::STRATEGY_GRADUAL || chooses;
+  if (spec.has_fine_tune() && IsStrategy(spec.strategy()) && !tunes) {
+    violations.push_back("spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE and STRATEGY_GRADUAL");
   }
+  AddUnknownValues("spec.", spec, &violations);
+  AddAutoViolations(spec, &violations);
   if (spec.input_px() < 0 || spec.input_px() > kMaxInputPx) {
     violations.push_back(absl::StrCat("spec.input_px: got ", spec.input_px(), ", want 0 to ", kMaxInputPx));
   }
   add(CheckBatchPixels(spec));
   return violations;
-}
-
-v1::JobSpec Effective(const v1::JobSpec& spec, const StrategyOptions& options) {
-  v1::JobSpec effective = spec;
-  effective.set_epochs(options.epochs);
-  effective.set_batch_size(options.batch_size);
-  effective.set_learning_rate(options.learning_rate);
-  if (spec.strategy() == v1::STRATEGY_FINE_TUNE) {
-    effective.mutable_fine_tune()->set_unfreeze_stages(options.unfreeze_stages);
-    effective.mutable_fine_tune()->set_head_epochs(options.head_epochs);
-  }
-  return effective;
-}
-
-Strategy FromProto(v1::Strategy strategy) {
-  switch (strategy) {
-    case v1::STRATEGY_FINE_TUNE: return Strategy::kFineTune;
-    case v1::STRATEGY_SCRATCH: return Strategy::kScratch;
-    default: return Strategy::kFrozenHead;  // also of what CheckStartJob refuses
-  }
 }
 
 // Keeps the first difference that MessageDifferencer finds; it goes through the fields by number.
@@ -144,30 +156,35 @@ absl::Status CheckBatchPixels(const v1::JobSpec& spec) {
                                                  kMaxBatchPixels));
 }
 
-StrategyOptions ToStrategyOptions(const v1::JobSpec& spec) {
-  StrategyOptions options;
-  options.strategy = FromProto(spec.strategy());
-  options.epochs = spec.epochs();
-  options.batch_size = spec.batch_size();
-  options.learning_rate = spec.learning_rate();
-  if (options.strategy == Strategy::kFineTune) {
-    options.unfreeze_stages = spec.fine_tune().unfreeze_stages();
-    options.head_epochs = spec.fine_tune().head_epochs();
-  }
-  return options;
-}
-
-absl::StatusOr<v1::JobSpec> CheckStartJob(const v1::StartJobRequest& request) {
+absl::StatusOr<v1::JobSpec> CheckStartJob(const v1::StartJobRequest& request, std::vector<DefaultValue>* defaults) {
   std::vector<std::string> violations = TextViolations(request);
-  const absl::StatusOr<StrategyOptions> options = WithDefaults(ToStrategyOptions(request.spec()));
-  if (!options.ok()) violations.emplace_back(WithSpecPaths(options.status()).message());
+  const bool chooses = request.spec().strategy() == v1::STRATEGY_AUTO;
+  Recipe recipe = ToRecipe(request.spec());
+  absl::Status checked;
+  if (chooses) {
+    checked = CheckAutoOptions(recipe);
+  } else {
+    absl::StatusOr<Recipe> full = WithDefaults(recipe, defaults);
+    checked = full.status();
+    if (full.ok()) recipe = *std::move(full);
+  }
+  if (!checked.ok()) violations.emplace_back(WithSpecPaths(checked).message());
   if (!violations.empty()) return absl::InvalidArgumentError(absl::StrJoin(violations, "\n"));
-  return Effective(request.spec(), *options);
+  v1::JobSpec effective = request.spec();
+  if (!chooses) {
+    SetOptions(recipe, &effective);
+  } else if (effective.auto_().budget_seconds() == 0) {
+    effective.mutable_auto_()->set_budget_seconds(kDefaultAutoSeconds);
+    if (defaults != nullptr) {
+      defaults->push_back({"auto.budget_seconds", absl::StrCat(kDefaultAutoSeconds), "ten minutes: a coffee"});
+    }
+  }
+  return effective;
 }
 
 absl::Status WithSpecPaths(const absl::Status& status) {
   std::vector<std::string> lines = absl::StrSplit(status.message(), '\n');
-  for (std::string& line : lines) line = WithSpecPath(line);
+  for (std::string& line : lines) line.insert(0, "spec.");
   return absl::Status(status.code(), absl::StrJoin(lines, "\n"));
 }
 

@@ -77,8 +77,9 @@ void Runner::RunOne(JobRecord job) {
     if (stop_) running->cancel.Stop(StopReason::kDrain);
   }
   const JobRun::Context context{stores_.jobs,    stores_.datasets, stores_.blobs,  stores_.backbones,
-                                stores_.metrics, &states_,         pool_,          options_.owner,
-                                options_.activation_cache_bytes,   options_.image_limits};
+                                stores_.metrics, &states_,         options_.activations, pool_, options_.owner,
+                                options_.tensorboard_directory,    options_.activation_cache_bytes,
+                                options_.image_limits};
   JobRun(std::move(job), context, running->cancel).Run();
   ReleaseFreedMemory();
   MutexLock lock(&mu_);

@@ -16,6 +16,7 @@
 #include "worker/base/cancel_token.h"
 #include "worker/base/mutex.h"
 #include "worker/base/worker_pool.h"
+#include "worker/data/activation_store.h"
 #include "worker/image/image.h"
 
 namespace graft {
@@ -32,10 +33,12 @@ class Runner {
   struct Options {
     std::string owner;             // unique to this process and slot
     std::string state_directory;   // DIR/JOB_ID.state: the last epoch's state, replaced atomically
+    std::string tensorboard_directory;  // DIR/JOB_ID/: TensorBoard event files
     absl::Duration poll = absl::Milliseconds(250);     // of an idle runner for jobs that other processes queued
     absl::Duration heartbeat = absl::Seconds(1);       // also how late a cancellation is noticed
     absl::Duration recover = absl::Seconds(5);         // between looks for expired leases
     int64_t activation_cache_bytes = int64_t{1} << 30;
+    ActivationStore* activations = nullptr;            // outlives the runner; null: none
     ImageLimits image_limits;
   };
   struct Stores {

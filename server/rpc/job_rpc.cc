@@ -9,6 +9,11 @@ grpc::ServerUnaryReactor* JobRpc::StartJob(grpc::CallbackServerContext* context,
   return RunUnary(context, executor_, response, [this, request] { return jobs_->Start(*request); });
 }
 
+grpc::ServerUnaryReactor* JobRpc::DescribeJob(grpc::CallbackServerContext* context,
+                                              const v1::StartJobRequest* request, v1::JobDescription* response) {
+  return RunUnary(context, executor_, response, [this, request] { return jobs_->Describe(*request); });
+}
+
 grpc::ServerUnaryReactor* JobRpc::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
                                          v1::Job* response) {
   return RunUnary(context, executor_, response, [this, request] { return jobs_->Get(request->id()); });

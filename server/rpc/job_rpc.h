@@ -25,6 +25,8 @@ class JobRpc : public v1::JobService::CallbackService {
 
   grpc::ServerUnaryReactor* StartJob(grpc::CallbackServerContext* context, const v1::StartJobRequest* request,
                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* DescribeJob(grpc::CallbackServerContext* context, const v1::StartJobRequest* request,
+                                        v1::JobDescription* response) override;
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
                                    v1::Job* response) override;
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,

@@ -16,6 +16,8 @@ namespace graft {
 namespace {
 
 void Apply(const JobUpdate& update, JobRecord* job) {
+  if (update.effective_pb) job->effective_pb = *update.effective_pb;
+  if (update.auto_pb) job->auto_pb = *update.auto_pb;
   if (update.last_epoch_pb) job->last_epoch_pb = *update.last_epoch_pb;
   if (update.evaluation_pb) job->evaluation_pb = *update.evaluation_pb;
   if (update.parameters_pb) job->parameters_pb = *update.parameters_pb;

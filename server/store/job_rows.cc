@@ -11,7 +11,7 @@ namespace graft {
 const char kJobColumns[] =
     "id, request_id, dataset, dataset_version, spec_pb, effective_pb, state, create_time_us, start_time_us, "
     "end_time_us, attempt, released, error, last_epoch_pb, evaluation_pb, parameters_pb, model_version, last_seq, "
-    "cancel_requested, lease_owner, lease_expiry_us";
+    "cancel_requested, lease_owner, lease_expiry_us, auto_pb";
 
 absl::StatusOr<StoredJob> JobRow::Decode() && {
   record.state = static_cast<JobState>(state);
@@ -21,7 +21,7 @@ absl::StatusOr<StoredJob> JobRow::Decode() && {
   record.end_time = OptionalFromMicros(end_time_us);
   record.lease_expiry = OptionalFromMicros(lease_expiry_us);
   for (std::string* field : {&record.spec_pb, &record.effective_pb, &record.last_epoch_pb, &record.evaluation_pb,
-                             &record.parameters_pb}) {
+                             &record.parameters_pb, &record.auto_pb}) {
     ASSIGN_OR_RETURN(*field, FromText(*field));
   }
   return StoredJob{std::move(record), released};
@@ -47,11 +47,13 @@ void InsertJob(soci::session& sql, const StoredJob& job) {
   const JobRecord& r = job.record;
   Execute(sql,
           absl::StrCat("INSERT INTO jobs (", kJobColumns,
-                       ") VALUES (:a, :b, :c, :d, :e, :f, :g, :h, :i, :j, :k, :l, :m, :n, :o, :p, :q, :r, :s, :t, :u)"),
+                       ") VALUES (:a, :b, :c, :d, :e, :f, :g, :h, :i, :j, :k, :l, :m, :n, :o, :p, :q, :r, :s, :t, :u, "
+                       ":v)"),
           r.id, r.request_id, r.dataset, r.dataset_version, ToText(r.spec_pb), ToText(r.effective_pb),
           static_cast<int>(r.state), ToMicros(r.create_time), ToMicros(r.start_time), ToMicros(r.end_time), r.attempt,
           job.released, r.error, ToText(r.last_epoch_pb), ToText(r.evaluation_pb), ToText(r.parameters_pb),
-          r.model_version, r.last_seq, r.cancel_requested ? 1 : 0, r.lease_owner, ToMicros(r.lease_expiry));
+          r.model_version, r.last_seq, r.cancel_requested ? 1 : 0, r.lease_owner, ToMicros(r.lease_expiry),
+          ToText(r.auto_pb));
 }
 
 void UpdateJob(soci::session& sql, const StoredJob& job) {
@@ -59,10 +61,11 @@ void UpdateJob(soci::session& sql, const StoredJob& job) {
   Execute(sql,
           "UPDATE jobs SET state = :a, start_time_us = :b, end_time_us = :c, attempt = :d, released = :e, error = :f,"
           " last_epoch_pb = :g, evaluation_pb = :h, parameters_pb = :i, model_version = :j, last_seq = :k,"
-          " cancel_requested = :l, lease_owner = :m, lease_expiry_us = :n WHERE id = :o",
+          " cancel_requested = :l, lease_owner = :m, lease_expiry_us = :n, effective_pb = :o, auto_pb = :p WHERE id = :q",
           static_cast<int>(r.state), ToMicros(r.start_time), ToMicros(r.end_time), r.attempt, job.released, r.error,
           ToText(r.last_epoch_pb), ToText(r.evaluation_pb), ToText(r.parameters_pb), r.model_version, r.last_seq,
-          r.cancel_requested ? 1 : 0, r.lease_owner, ToMicros(r.lease_expiry), r.id);
+          r.cancel_requested ? 1 : 0, r.lease_owner, ToMicros(r.lease_expiry),
+          ToText(r.effective_pb), ToText(r.auto_pb), r.id);
 }
 
 void AppendEvents(soci::session& sql, StoredJob* job, const std::vector<std::string>& event_pbs, absl::Time now) {

@@ -30,7 +30,8 @@ struct JobRow {
     return std::tie(record.id, record.request_id, record.dataset, record.dataset_version, record.spec_pb,
                     record.effective_pb, state, create_time_us, start_time_us, end_time_us, record.attempt, released,
                     record.error, record.last_epoch_pb, record.evaluation_pb, record.parameters_pb,
-                    record.model_version, record.last_seq, cancel_requested, record.lease_owner, lease_expiry_us);
+                    record.model_version, record.last_seq, cancel_requested, record.lease_owner, lease_expiry_us,
+                    record.auto_pb);
   }
   absl::StatusOr<StoredJob> Decode() &&;
 };

@@ -55,6 +55,7 @@ struct JobRecord {
   int attempt = 0;
   std::string error;
   std::string last_epoch_pb, evaluation_pb, parameters_pb;  // newest of each
+  std::string auto_pb;                                      // why AUTO chose what it chose; empty: no AUTO, or not yet
   std::string model_version;                                // "name/N"
   int64_t last_seq = 0;
   bool cancel_requested = false;
@@ -64,7 +65,7 @@ struct JobRecord {
 
 // What a worker learnt, written together with the events that say it.
 struct JobUpdate {
-  std::optional<std::string> last_epoch_pb, evaluation_pb, parameters_pb;
+  std::optional<std::string> effective_pb, last_epoch_pb, evaluation_pb, parameters_pb, auto_pb;
   std::vector<std::string> event_pbs;  // appended in order, each with the next sequence number
 };
 

@@ -101,9 +101,14 @@ const Migration kFirst = {
     " FOREIGN KEY (model, version) REFERENCES model_versions (model, version))",
 };
 
+// What AUTO found, of jobs that chose by themselves.
+const Migration kAutoReports = {
+    "ALTER TABLE jobs ADD COLUMN auto_pb TEXT NOT NULL DEFAULT ''",
+};
+
 // In order; the n-th brings version n-1 to n. A released one is never changed: add another.
 const std::vector<Migration>& Migrations() {
-  static const auto* const migrations = new std::vector<Migration>{kFirst};
+  static const auto* const migrations = new std::vector<Migration>{kFirst, kAutoReports};
   return *migrations;
 }
 

@@ -22,6 +22,7 @@ struct Options {
   std::string name;
   int side_px = 0;  // 0: the backbone's own
   int batch = 8;
+  bool bfloat16 = false;
   double seconds = 3;
 };
 
@@ -33,6 +34,7 @@ absl::Status Run(const Options& options) {
   UseOneIntraOpThread();
   ASSIGN_OR_RETURN(const auto backbone, Backbone::Untrained(options.name));
   ASSIGN_OR_RETURN(const PreprocessSpec spec, backbone->PreprocessingFor(options.side_px));
+  const Precision precision = options.bfloat16 ? Precision::kBfloat16 : Precision::kFloat32;
   return TryTorch("run the backbone", [&] {
     const at::Tensor images =
         at::randn({options.batch, 3, spec.crop_px, spec.crop_px}).contiguous(at::MemoryFormat::ChannelsLast);
@@ -40,7 +42,7 @@ absl::Status Run(const Options& options) {
     const double end = Now() + options.seconds;
     for (int run = 0; run < 4 || Now() < end; ++run) {
       const double start = Now();
-      backbone->Forward(images, 0, backbone->num_stages());
+      backbone->Forward(images, 0, backbone->num_stages(), precision);
       if (run >= 1) seconds.push_back(Now() - start);  // the first one warms up
     }
     std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
@@ -60,6 +62,7 @@ int main(int argc, char** argv) {
   app.add_option("name", options.name, "an architecture")->required();
   app.add_option("--side-px", options.side_px, "of the pictures");
   app.add_option("--batch", options.batch, "pictures")->check(CLI::Range(1, 1024));
+  app.add_flag("--bfloat16", options.bfloat16, "in bfloat16 instead of float32");
   app.add_option("--seconds", options.seconds, "to run");
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = graft::Run(options);

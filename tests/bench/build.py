@@ -1,4 +1,5 @@
 """The programs that the benchmarks run: an optimised build of this checkout, or the one that --build names."""
+import datetime
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 
 _TARGETS = ("graftd", "graft_cli", "graft_bench_backbone_forward", "graft_bench_bare_loop", "graft_bench_classify_load")
 _LOAD = os.getloadavg()[0]  # of others: nothing of ours runs yet
+_COMMAND_SECONDS = 86400  # a training may take hours
 
 
 def add_arguments(parser):
@@ -23,6 +25,7 @@ def use(arguments, needs_shared=True):
     folder = os.path.abspath(arguments.build) if arguments.build else _build()
     import service  # it is found only now, on the path above
     service.GRAFTD, service.GRAFT = (os.path.join(folder, "bin", name) for name in ("graftd", "graft"))
+    service.COMMAND_SECONDS = _COMMAND_SECONDS
     return lambda name: os.path.join(folder, "bin", name)
 
 
@@ -37,9 +40,24 @@ def _build():
 def machine():
     """One line for the head of a report."""
     with open("/proc/cpuinfo", encoding="utf-8") as f:
-        model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown CPU")
+        fields = dict(map(str.strip, line.split(":", 1)) for line in f if ":" in line)
+    model = fields.get("model name", "unknown CPU")
+    bfloat16 = " with avx512_bf16" if "avx512_bf16" in fields.get("flags", "").split() else ""  # precision auto uses it
     busy = f"; BUSY BEFORE THE START (load average {_LOAD:.1f}): not worth comparing" if _LOAD > 0.5 else ""
-    return f"{os.cpu_count()} x {model}{busy}"
+    return f"{os.cpu_count()} x {model}{bfloat16}{busy}"
+
+
+def _commit():
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              check=False).stdout.strip()
+    changed = " with changes" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + changed
+
+
+def heading(what):
+    """The head of a report: what, the date, the machine, and the commit that is checked out."""
+    return f"{what}; {datetime.date.today()}, {machine()}, commit {_commit()}\n"
 
 
 def table(columns, rows):

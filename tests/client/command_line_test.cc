@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -97,6 +98,18 @@ INSTANTIATE_TEST_SUITE_P(
                     Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "magic"},
                     Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "fine-tune", "--epochs", "0"},
                     Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "scratch", "--input-px", "0"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--optimizer", "magic"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--set", "epochs"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--set", "epoch=1"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--set", "seed=-1"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--set", "seed=1", "x"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--spec", "/none"},
+                    Args{"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--wait",
+                         "--print-spec"},
+                    Args{"train", "--dataset", "d", "--strategy", "gradual"},
+                    Args{"train", "--dataset", "d", "--strategy", "auto", "--budget", "0"},
+                    Args{"train", "--dataset", "d", "--strategy", "auto", "--budget", "-5m"},
+                    Args{"train", "--dataset", "d", "--strategy", "auto", "--backbones", "a,,b"},
                     Args{"backbone"}, Args{"backbone", "show"},
                     Args{"model", "alias", "m", "default"}, Args{"model", "alias", "m", "default", "-1"},
                     Args{"classify", "--model", "m"}, Args{"classify", "picture.jpg"},
@@ -163,6 +176,164 @@ TEST_F(CommandLineTest, TrainFromScratchOnPicturesOfASize) {
   ASSERT_EQ(server_.jobs.started().size(), 1u);
   EXPECT_EQ(server_.jobs.started()[0].ShortDebugString(),
             "request_id: \"r\" spec { dataset: \"d\" backbone: \"b\" strategy: STRATEGY_SCRATCH input_px: 96 }");
+}
+
+TEST_F(CommandLineTest, EveryTrainingOptionHasItsField) {
+  const Result result = Run(
+      {"train", "--dataset", "d", "--backbone", "b", "--strategy", "gradual", "--request-id", "r", "--optimizer",
+       "adamw", "--momentum", "0.8", "--weight-decay", "0.01", "--schedule", "one-cycle", "--warmup-epochs", "2",
+       "--label-smoothing", "0.1", "--clip-norm", "1", "--l2-sp", "0.02", "--ema-decay", "0.99", "--mixup-alpha", "0.2",
+       "--cutmix-alpha", "0.3", "--augmentation", "light", "--augmented-views", "0", "--head", "mlp", "--hidden-width",
+       "64", "--dropout", "0", "--early-stopping", "3", "--class-balance", "weights", "--precision", "bfloat16",
+       "--folds", "5", "--learning-curve", "4", "--stage-decay", "0.5", "--unfreeze-from", "layer3",
+       "--accumulate-batches", "2"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(server_.jobs.started().size(), 1u);
+  EXPECT_EQ(server_.jobs.started()[0].spec().ShortDebugString(),
+            "dataset: \"d\" backbone: \"b\" strategy: STRATEGY_GRADUAL "
+            "fine_tune { unfreeze_from: \"layer3\" stage_decay: 0.5 } "
+            "head { type: HEAD_TYPE_MLP hidden_width: 64 dropout: 0 } "
+            "optimizer { type: OPTIMIZER_TYPE_ADAMW momentum: 0.8 weight_decay: 0.01 } "
+            "schedule { type: SCHEDULE_TYPE_ONE_CYCLE warmup_epochs: 2 } "
+            "regularization { label_smoothing: 0.1 clip_norm: 1 l2_sp: 0.02 ema_decay: 0.99 mixup_alpha: 0.2 "
+            "cutmix_alpha: 0.3 } "
+            "augmentation { preset: \"light\" views: 0 } early_stopping { patience: 3 } "
+            "class_balance: CLASS_BALANCE_WEIGHTS precision: PRECISION_BFLOAT16 "
+            "evaluation { folds: 5 learning_curve: 4 } accumulate_batches: 2");
+}
+
+TEST_F(CommandLineTest, AutoNeedsNoBackbone) {
+  const Result result = Run({"train", "--dataset", "d", "--strategy", "auto", "--request-id", "r"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(server_.jobs.started().size(), 1u);
+  EXPECT_EQ(server_.jobs.started()[0].spec().ShortDebugString(), "dataset: \"d\" strategy: STRATEGY_AUTO");
+}
+
+TEST_F(CommandLineTest, AutoPassesItsOptions) {
+  const Result result = Run({"train", "--dataset", "d", "--strategy", "auto", "--request-id", "r", "--budget", "600",
+                             "--backbones", "a,b"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(Run({"train", "--dataset", "d", "--strategy", "auto", "--backbone", "a"}).status, 0);
+  ASSERT_EQ(server_.jobs.started().size(), 2u);
+  EXPECT_EQ(server_.jobs.started()[0].spec().ShortDebugString(),
+            "dataset: \"d\" strategy: STRATEGY_AUTO auto { budget_seconds: 600 backbones: \"a\" backbones: \"b\" }");
+  EXPECT_EQ(server_.jobs.started()[1].spec().ShortDebugString(),
+            "dataset: \"d\" backbone: \"a\" strategy: STRATEGY_AUTO");
+}
+
+TEST_F(CommandLineTest, ABudgetIsSecondsOrADuration) {
+  const std::vector<std::pair<std::string, double>> budgets = {
+      {"90", 90}, {"0.1", 0.1}, {"1e3", 1000}, {"10m", 600}, {"1h30m", 5400}, {"1.5h", 5400}, {"168h", 604800},
+      {"90500ms", 90.5}};
+  for (const auto& [text, seconds] : budgets) {
+    const Result result = Run({"train", "--dataset", "d", "--strategy", "auto", "--budget", text});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(server_.jobs.started().back().spec().auto_().budget_seconds(), seconds) << text;
+  }
+}
+
+TEST_F(CommandLineTest, AWrongBudgetNamesWhatItWants) {
+  for (const std::string text : {"soon", "", "10 m", "5d", "inf", "nan", "-inf"}) {
+    const Result result = Run({"train", "--dataset", "d", "--strategy", "auto", "--budget", text});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.err, StartsWith("graft: --budget: got \"" + text +
+                                       "\", want seconds or a duration such as 10m or 1h30m\n"));
+  }
+}
+
+TEST_F(CommandLineTest, JobShowTellsWhatAutoWillDoAndThenWhatItChose) {
+  v1::Job& job = server_.jobs.job;
+  job.set_id("job-1");
+  job.mutable_spec()->set_strategy(v1::STRATEGY_AUTO);
+  *job.mutable_effective() = job.spec();
+  job.mutable_effective()->mutable_auto_()->set_budget_seconds(600);
+  EXPECT_THAT(Run({"job", "show", "job-1"}).out, HasSubstr("\nstrategy auto, within 10m00s\n"));
+  job.mutable_effective()->set_strategy(v1::STRATEGY_FINE_TUNE);
+  job.mutable_effective()->set_backbone("resnet18");
+  job.mutable_auto_report()->add_backbones()->set_name("resnet18");
+  job.mutable_auto_report()->add_reasons("It was the only one.");
+  const std::string out = Run({"job", "show", "job-1"}).out;
+  EXPECT_THAT(out, HasSubstr("\nbackbone resnet18\nstrategy fine-tune (chosen by auto), 0 epochs, "));
+  EXPECT_THAT(out, HasSubstr("\nbackbones by a linear probe, best first:\nresnet18\t0.0 ± 0.0 %\t"));
+  EXPECT_THAT(out, HasSubstr("\nIt was the only one.\n"));
+}
+
+TEST_F(CommandLineTest, OptionsWinOverTheFileAndSetOverAll) {
+  const std::string spec = MakeFile(TestFolder() / "spec.yaml",
+                                    "dataset: d\nbackbone: b\nstrategy: fine-tune\nepochs: 1\nbatch_size: 1\n"
+                                    "seed: 1\nfine_tune: {head_epochs: 1}\n");
+  const Result result = Run({"train", "--request-id", "r", "--set", "seed=3", "--set=fine_tune.stage_decay=0.5",
+                             "--spec", spec, "--seed", "2", "--batch-size", "2", "--strategy", "gradual"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(server_.jobs.started().size(), 1u);
+  EXPECT_EQ(server_.jobs.started()[0].spec().ShortDebugString(),
+            "dataset: \"d\" backbone: \"b\" strategy: STRATEGY_GRADUAL epochs: 1 batch_size: 2 seed: 3 "
+            "fine_tune { head_epochs: 1 stage_decay: 0.5 }");
+}
+
+TEST_F(CommandLineTest, WhatTheFileDoesNotGiveIsStillRequired) {
+  const std::string spec = MakeFile(TestFolder() / "spec.yaml", "dataset: d\nbackbone: b\n");
+  const Result result = Run({"train", "--spec", spec});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, StartsWith("graft: --strategy is required\n"));
+}
+
+TEST_F(CommandLineTest, AWrongSpecFileIsWrongUsageThatNamesItsLine) {
+  const std::string spec = MakeFile(TestFolder() / "spec.yaml", "dataset: d\nepoch: 3\n");
+  const Result result = Run({"train", "--spec", spec});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, StartsWith("graft: " + spec + ":2: epoch: got an unknown field, want one of dataset, "));
+}
+
+TEST_F(CommandLineTest, AWrongOptionIsNamed) {
+  const Result result = Train({"--optimizer", "magic"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, StartsWith("graft: --optimizer: got \"magic\", want one of sgd, adamw, rmsprop, lbfgs\n"));
+}
+
+TEST_F(CommandLineTest, AWrongSetNamesItsField) {
+  const Result result = Train({"--set", "optimizer.type=magic"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, StartsWith("graft: --set: optimizer.type: got \"magic\", want one of sgd, adamw, rmsprop, "
+                                     "lbfgs\n"));
+}
+
+TEST_F(CommandLineTest, PrintedSpecReadsBackAndStartsNothing) {
+  v1::DefaultValue* const momentum = server_.jobs.description.add_defaults();
+  momentum->set_field("optimizer.momentum");
+  momentum->set_value("0.9");
+  momentum->set_source("a paper");
+  server_.jobs.description.mutable_effective()->mutable_optimizer()->set_momentum(0.9);
+  const Result printed = Train({"--print-spec", "--head", "mlp"});
+  EXPECT_EQ(printed.status, 0) << printed.err;
+  EXPECT_EQ(printed.out,
+            "dataset: flowers\nbackbone: resnet18\nstrategy: frozen-head\nepochs: 3\nhead:\n  type: mlp\n"
+            "optimizer:\n  momentum: 0.9  # default: a paper\n");
+  server_.jobs.description.Clear();
+  const Result again = Run({"train", "--print-spec", "--spec", MakeFile(TestFolder() / "spec.yaml", printed.out)});
+  EXPECT_EQ(again.status, 0) << again.err;
+  EXPECT_TRUE(server_.jobs.started().empty());
+  ASSERT_EQ(server_.jobs.described().size(), 2u);
+  EXPECT_EQ(server_.jobs.described()[1].spec().ShortDebugString(),
+            "dataset: \"flowers\" backbone: \"resnet18\" strategy: STRATEGY_FROZEN_HEAD epochs: 3 "
+            "head { type: HEAD_TYPE_MLP } optimizer { momentum: 0.9 }");
+}
+
+TEST_F(CommandLineTest, PrintedSpecAsJsonIsOneObject) {
+  server_.jobs.description.add_defaults()->set_source("a paper");
+  server_.jobs.description.add_phases()->set_phase("head");
+  const Result result = Train({"--print-spec", "--json"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  ASSERT_EQ(result.objects().size(), 1u);
+  const json object = result.objects()[0];
+  EXPECT_EQ(object["effective"]["epochs"], 3);
+  EXPECT_EQ(object["defaults"][0]["source"], "a paper");
+  EXPECT_EQ(object["phases"][0]["phase"], "head");
+  // What is effective is a spec file itself.
+  const std::string spec = MakeFile(TestFolder() / "spec.json", object["effective"].dump());
+  EXPECT_EQ(Run({"train", "--print-spec", "--spec", spec}).status, 0);
+  EXPECT_EQ(server_.jobs.described()[1].spec().ShortDebugString(),
+            server_.jobs.described()[0].spec().ShortDebugString());
 }
 
 TEST_F(CommandLineTest, TrainWaitEndsWithTheJob) {

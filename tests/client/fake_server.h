@@ -71,7 +71,7 @@ class FakeDatasetService : public v1::DatasetService::Service {
   grpc::Status refuse_upload;
 };
 
-// Answers StartJob from `start_failures` first; plays one part of a job's events for each WatchJob.
+// Answers StartJob and DescribeJob from `start_failures` first; plays one part of a job's events for each WatchJob.
 class FakeJobService : public v1::JobService::Service {
  public:
   struct Part {
@@ -91,6 +91,20 @@ class FakeJobService : public v1::JobService::Service {
     job->set_id("job-1");
     *job->mutable_spec() = request->spec();
     job->set_state(v1::JOB_STATE_QUEUED);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status DescribeJob(grpc::ServerContext*, const v1::StartJobRequest* request,
+                           v1::JobDescription* response) override {
+    MutexLock lock(&mu_);
+    described_.push_back(*request);
+    if (!start_failures.empty()) {
+      const grpc::Status failure = start_failures.front();
+      start_failures.pop_front();
+      return failure;
+    }
+    *response = description;
+    response->mutable_effective()->MergeFrom(request->spec());
     return grpc::Status::OK;
   }
 
@@ -123,6 +137,10 @@ class FakeJobService : public v1::JobService::Service {
     MutexLock lock(&mu_);
     return started_;
   }
+  std::vector<v1::StartJobRequest> described() const {
+    MutexLock lock(&mu_);
+    return described_;
+  }
   std::vector<int64_t> asked_from() const {
     MutexLock lock(&mu_);
     return asked_from_;
@@ -133,10 +151,12 @@ class FakeJobService : public v1::JobService::Service {
   std::deque<Part> parts;
   bool resend_all = false;  // a server that replays more than was asked for
   v1::Job job;
+  v1::JobDescription description;  // the request's spec is merged into it
 
  private:
   mutable Mutex mu_;
   std::vector<v1::StartJobRequest> started_ ABSL_GUARDED_BY(mu_);
+  std::vector<v1::StartJobRequest> described_ ABSL_GUARDED_BY(mu_);
   std::vector<int64_t> asked_from_ ABSL_GUARDED_BY(mu_);
 };
 

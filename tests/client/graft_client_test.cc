@@ -180,6 +180,25 @@ TEST_F(GraftClientTest, StartJobDoesNotRetryOtherErrors) {
   EXPECT_EQ(server_.jobs.started().size(), 1u);
 }
 
+TEST_F(GraftClientTest, DescribeJobRetriesAndStartsNothing) {
+  server_.jobs.start_failures = {kGone};
+  server_.jobs.description.mutable_effective()->set_epochs(30);
+  v1::StartJobRequest request;
+  request.mutable_spec()->set_dataset("flowers");
+  const auto description = MakeClient()->DescribeJob(request);
+  ASSERT_TRUE(description.ok()) << description.status();
+  EXPECT_EQ(description->effective().ShortDebugString(), "dataset: \"flowers\" epochs: 30");
+  EXPECT_EQ(server_.jobs.described().size(), 2u);
+  EXPECT_TRUE(server_.jobs.started().empty());
+  EXPECT_THAT(pauses_, ElementsAre(absl::Milliseconds(200)));
+}
+
+TEST_F(GraftClientTest, DescribeJobDoesNotRetryOtherErrors) {
+  server_.jobs.start_failures = {grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "epochs")};
+  EXPECT_EQ(MakeClient()->DescribeJob(v1::StartJobRequest()).status(), absl::InvalidArgumentError("epochs"));
+  EXPECT_EQ(server_.jobs.described().size(), 1u);
+}
+
 TEST_F(GraftClientTest, WatchSurvivesABrokenStream) {
   server_.jobs.parts = {{{StateEvent(1, v1::JOB_STATE_RUNNING), EpochEvent(2, 1)}, kGone},
                         {{}, kGone},

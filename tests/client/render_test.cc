@@ -8,12 +8,14 @@
 #include <sstream>
 #include <string>
 
+#include "client/evaluation_text.h"
 #include "client/event_view.h"
 #include "client/format.h"
 
 namespace graft {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -55,6 +57,7 @@ TEST(FormatTest, Numbers) {
   EXPECT_EQ(FormatBytes(1536), "1.5 KiB");
   EXPECT_EQ(FormatBytes(int64_t{5} << 40), "5.0 TiB");
   EXPECT_EQ(FormatPercent(0.9312), "93.1 %");
+  EXPECT_EQ(FormatPercent(0.9312, 0.004), "93.1 ± 0.4 %");
 }
 
 TEST(FormatTest, Seconds) {
@@ -148,6 +151,104 @@ TEST(FormatEventTest, EpochIsOneLine) {
             "ETA 1m05s\n");
 }
 
+TEST(FormatEventTest, EpochWithEarlyStoppingHasHeldOutMetricsAtItsEnd) {
+  v1::JobEvent event;
+  event.mutable_epoch()->set_phase("head");
+  event.mutable_epoch()->set_held_out_loss(0.61);
+  event.mutable_epoch()->set_held_out_accuracy(0.8);
+  EXPECT_THAT(FormatEvent(event, false), EndsWith("ETA 0 s  held-out loss 0.6100 acc 80.0 %\n"));
+  event.mutable_epoch()->set_best(true);
+  EXPECT_THAT(FormatEvent(event, false), EndsWith("ETA 0 s  held-out loss 0.6100 acc 80.0 %  best so far\n"));
+}
+
+// Whoever reads plain output by lines and tabs reads the same as before.
+TEST(FormatEventTest, EvaluationOfAnOlderServerIsAsItWas) {
+  EXPECT_EQ(FormatEvaluation(SampleEvaluation(), false),
+            "accuracy 94.2 % (95 % interval 92.1 % to 95.8 %) on 1,200 images of the test split, loss 0.0000, "
+            "calibration error 0.0000\n"
+            "rose\t0.500\t0.000\t0.000\t7\n");
+}
+
+TEST(FormatEventTest, EvaluationHasCalibration) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  evaluation.set_expected_calibration_error(0.02);
+  evaluation.set_temperature(1.35);
+  evaluation.set_uncalibrated_error(0.05);
+  evaluation.set_brier_score(0.13);
+  evaluation.set_uncalibrated_brier_score(0.15);
+  const std::string text = FormatEvaluation(evaluation, false);
+  EXPECT_THAT(text, HasSubstr("calibration: error 0.0200 at temperature 1.350, 0.0500 without\n"));
+  EXPECT_THAT(text, HasSubstr("Brier score 0.1300, 0.1500 uncalibrated\n"));
+}
+
+TEST(FormatEventTest, EvaluationTellsTheLastEpochsAccuracyWhenItIsAnother) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  evaluation.set_last_accuracy(evaluation.accuracy());
+  EXPECT_THAT(FormatEvaluation(evaluation, false), Not(HasSubstr("last epoch")));
+  evaluation.set_last_accuracy(0.93);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              HasSubstr("accuracy of the last epoch's weights, which are not kept: 93.0 %\n"));
+}
+
+TEST(FormatEventTest, EvaluationHasThresholdsWhereAClassHasOne) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  evaluation.add_classes()->set_name("tulip");
+  evaluation.mutable_classes(0)->set_threshold(0.8);
+  evaluation.mutable_classes(0)->set_threshold_precision(0.96);
+  evaluation.mutable_classes(0)->set_threshold_recall(0.4);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              HasSubstr("thresholds, from which on a class reaches the precision asked for:\n"
+                        "  rose: 0.8000 (precision 0.960, recall 0.400)\n"
+                        "  tulip: none\n"));
+}
+
+TEST(FormatEventTest, EvaluationHasCrossValidation) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  evaluation.mutable_cross_validation()->set_folds(5);
+  evaluation.mutable_cross_validation()->set_accuracy_mean(0.912);
+  evaluation.mutable_cross_validation()->set_accuracy_standard_deviation(0.013);
+  EXPECT_THAT(FormatEvaluation(evaluation, false), HasSubstr("cross-validation, 5 folds: accuracy 91.2 ± 1.3 %\n"));
+}
+
+TEST(FormatEventTest, EvaluationHasTheLearningCurveWithItsForecast) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  v1::LearningCurve* const curve = evaluation.mutable_learning_curve();
+  v1::LearningCurve::Point* const point = curve->add_points();
+  point->set_images(1200);
+  point->set_error(0.15);
+  point->set_standard_deviation(0.01);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              HasSubstr("learning curve:\n"
+                        "  1,200 images: error 15.0 ± 1.0 %\n"
+                        "  no forecast: the points follow no curve\n"));
+  curve->set_fits(true);
+  curve->set_error_at_twice(0.1);
+  curve->set_error_at_twice_low(0.09);
+  curve->set_error_at_twice_high(0.12);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              EndsWith("  forecast for twice the images: error 10.0 % (9.0 % to 12.0 %)\n"));
+}
+
+TEST(FormatEventTest, EvaluationNamesFiveSuspectPicturesOfEachKind) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  for (int i = 0; i < 7; ++i) {
+    v1::SuspectPicture* const picture = evaluation.add_mistakes();
+    picture->set_file_name("rose/" + std::to_string(i) + ".jpg");
+    picture->set_label("rose");
+    picture->set_predicted("tulip");
+    picture->set_confidence(0.982);
+  }
+  *evaluation.add_label_issues() = evaluation.mistakes(0);
+  evaluation.mutable_label_issues(0)->set_file_name("a\033[2J");
+  const std::string text = FormatEvaluation(evaluation, false);
+  EXPECT_THAT(text, HasSubstr("most confident mistakes:\n"
+                              "  rose/0.jpg: labelled rose, predicted tulip with 98.2 %\n"));
+  EXPECT_THAT(text, HasSubstr("  rose/4.jpg: labelled rose, predicted tulip with 98.2 %\n"
+                              "  and 2 more\n"
+                              "labels that are probably errors:\n"
+                              "  a?[2J: labelled rose, predicted tulip with 98.2 %\n"));
+}
+
 TEST(FormatEventTest, EvaluationHasIntervalAndClasses) {
   const std::string text = FormatEvaluation(SampleEvaluation(), false);
   EXPECT_THAT(text, HasSubstr("accuracy 94.2 % (95 % interval 92.1 % to 95.8 %) on 1,200 images of the test split"));
@@ -161,6 +262,8 @@ TEST(FormatEventTest, CheckpointsAreForPlainOutputOnly) {
   event.mutable_checkpoint()->set_bytes(2048);
   EXPECT_EQ(FormatEvent(event, true), "");
   EXPECT_EQ(FormatEvent(event, false), "checkpoint after head epoch 2, 2.0 KiB\n");
+  event.mutable_checkpoint()->set_images(1600);
+  EXPECT_EQ(FormatEvent(event, false), "checkpoint after head epoch 2, 2.0 KiB, with 1,600 images of the next\n");
 }
 
 TEST(FormatEventTest, StateNamesAttemptAndReason) {
@@ -169,6 +272,68 @@ TEST(FormatEventTest, StateNamesAttemptAndReason) {
   event.mutable_state()->set_attempt(2);
   event.mutable_state()->set_reason("worker lost its lease");
   EXPECT_EQ(FormatEvent(event, true), "running (attempt 2): worker lost its lease\n");
+}
+
+v1::AutoReport SampleAutoReport() {
+  v1::AutoReport report;
+  v1::AutoReport::RankedBackbone* const backbone = report.add_backbones();
+  backbone->set_name("resnet18");
+  backbone->set_accuracy(0.912);
+  backbone->set_standard_deviation(0.013);
+  backbone->set_log_loss(0.31236);
+  backbone->set_log_me(-0.5);
+  backbone->set_seconds(12.3);
+  report.add_backbones()->set_name("b\033[2J");
+  v1::AutoReport::Training* const tried = report.add_trainings();
+  tried->set_backbone("resnet18");
+  tried->set_what("a linear head");
+  tried->set_accuracy(0.92);
+  tried->set_standard_error(0.011);
+  tried->set_seconds(65);
+  tried->set_chosen(true);
+  v1::AutoReport::Training* const skipped = report.add_trainings();
+  skipped->set_backbone("resnet18");
+  skipped->set_what("fine-tune the last 3 stages");
+  skipped->set_seconds(720);
+  report.add_reasons("The head was good enough.");
+  report.add_reasons("two\nlines");
+  return report;
+}
+
+TEST(FormatEventTest, AutoReportIsTwoTablesAndTheReasons) {
+  v1::JobEvent event;
+  *event.mutable_auto_report() = SampleAutoReport();
+  EXPECT_EQ(FormatEvent(event, true),
+            "backbones by a linear probe, best first:\n"
+            "BACKBONE      ACCURACY  LOG-LOSS    LOGME  TIME\n"
+            "resnet18  91.2 ± 1.3 %    0.3124  -0.5000  12 s\n"
+            "b?[2J      0.0 ± 0.0 %    0.0000   0.0000   0 s\n"
+            "trainings, on pictures held out:\n"
+            "BACKBONE  TRAINING                         ACCURACY     TIME\n"
+            "resnet18  a linear head                92.0 ± 1.1 %    1m05s  chosen\n"
+            "resnet18  fine-tune the last 3 stages     not tried  ~12m00s\n"
+            "The head was good enough.\n"
+            "two lines\n");
+}
+
+TEST(FormatEventTest, PlainAutoReportHasTabs) {
+  v1::JobEvent event;
+  *event.mutable_auto_report() = SampleAutoReport();
+  EXPECT_EQ(FormatEvent(event, false),
+            "backbones by a linear probe, best first:\n"
+            "resnet18\t91.2 ± 1.3 %\t0.3124\t-0.5000\t12 s\n"
+            "b?[2J\t0.0 ± 0.0 %\t0.0000\t0.0000\t0 s\n"
+            "trainings, on pictures held out:\n"
+            "resnet18\ta linear head\t92.0 ± 1.1 %\t1m05s\tchosen\n"
+            "resnet18\tfine-tune the last 3 stages\tnot tried\t~12m00s\t\n"
+            "The head was good enough.\n"
+            "two lines\n");
+}
+
+TEST(FormatEventTest, AutoReportLeavesOutTheTablesThatAreEmpty) {
+  v1::AutoReport report;
+  report.add_reasons("There was one backbone only.");
+  EXPECT_EQ(FormatAutoReport(report, true), "There was one backbone only.\n");
 }
 
 TEST(FormatEventTest, EventOfANewerServerSaysNothing) { EXPECT_EQ(FormatEvent(v1::JobEvent(), false), ""); }

@@ -1,5 +1,6 @@
 """What the tests share: folders of pictures and weights, and one service for the tests of a class."""
 import os
+import pathlib
 import tempfile
 import unittest
 
@@ -11,6 +12,30 @@ FROZEN_HEAD = ("--backbone", weights.NAME, "--strategy", "frozen-head")
 # Few trained stages over few pictures: an epoch takes a fraction of a second.
 FINE_TUNE = ("--backbone", weights.NAME, "--strategy", "fine-tune", "--unfreeze-stages", "2", "--head-epochs", "2")
 ENDLESS = (*FINE_TUNE, "--epochs", "10000")
+# Every kind of setting is on; small pictures, so that an epoch takes a fraction of a second.
+EVERYTHING = f"""
+dataset: colors
+backbone: {weights.NAME}
+strategy: fine-tune
+epochs: 8
+batch_size: 8
+accumulate_batches: 2
+learning_rate: 0.005
+seed: 3
+input_px: 64
+class_balance: sampling
+precision: float32
+checkpoint_seconds: 1
+fine_tune: {{head_epochs: 20, unfreeze_from: features.11, stage_decay: 0.5}}
+head: {{type: mlp, hidden_width: 32, dropout: 0.2}}
+optimizer: {{type: adamw, beta1: 0.8, weight_decay: 0.02}}
+schedule: {{type: cosine, warmup_epochs: 0.5}}
+regularization:
+  {{label_smoothing: 0.1, clip_norm: 1, l2_sp: 0.01, ema_decay: 0.9, mixup_alpha: 0.2, cutmix_alpha: 0.2}}
+augmentation: {{preset: keras, views: 2, erase: 0.1}}
+early_stopping: {{patience: 6, metric: accuracy, holdout: 0.25}}
+evaluation: {{folds: 3, precision_target: 0.9, learning_curve: 3}}
+"""
 
 
 class ServiceTest(unittest.TestCase):
@@ -60,6 +85,12 @@ class ServiceTest(unittest.TestCase):
         self.assertEqual((result.status, result.out), (status, ""), result.err)
         for text in texts:
             self.assertIn(text, result.err)
+
+
+def checkpoints(data_dir):
+    """The stored checkpoint files, which are named by their content."""
+    files = [f for f in pathlib.Path(data_dir, "blobs").rglob("*") if f.is_file()]
+    return [f for f in files if b"golden.logits" in f.read_bytes()[:65536]]
 
 
 def states(events):

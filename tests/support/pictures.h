@@ -64,7 +64,7 @@ inline Dataset ColourDataset(int classes, int train, int validation, int test = 
       for (int label = 0; label < classes; ++label) {
         const std::string id = absl::StrCat(split, "-", label, "-", i);
         (*files)[id] = ColourBmp(ClassColour(label), 8, 50, seed++);
-        examples->push_back({id, label});
+        examples->push_back({id, label, id});
       }
     }
   };

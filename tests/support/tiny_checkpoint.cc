@@ -9,7 +9,7 @@ namespace graft {
 
 Checkpoint TinyCheckpoint(const Backbone& backbone, int split_point, int classes, uint64_t seed) {
   torch::NoGradGuard no_grad;
-  Suffix suffix(backbone, split_point, classes, seed);
+  Suffix suffix(backbone, split_point, HeadOptions(), classes, seed);
   Checkpoint checkpoint;
   checkpoint.backbone = backbone.name();
   checkpoint.backbone_digest = backbone.digest();

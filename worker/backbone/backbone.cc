@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -14,6 +15,7 @@
 #include "worker/backbone/stage.h"
 #include "worker/backbone/tensor_names.h"
 #include "worker/backbone/torch_status.h"
+#include "worker/base/mutex.h"
 #include "worker/base/sha256.h"
 #include "worker/base/status.h"
 
@@ -104,9 +106,11 @@ std::shared_ptr<const Architecture> Unowned(const Architecture* architecture) {
 
 }  // namespace
 
-// Stages twice: as loaded, to copy from, and prepared, to run.
+// Stages twice: as loaded, to copy from, and prepared, to run; and once more in each lower precision that was asked for.
 struct Backbone::Parts {
   std::vector<std::shared_ptr<Stage>> original, prepared;
+  Mutex lower_mu;
+  std::map<Precision, std::vector<std::shared_ptr<Stage>>> lower ABSL_GUARDED_BY(lower_mu);  // never erased
   std::shared_ptr<Stage> classifier;  // null when the file has none
 };
 
@@ -267,13 +271,33 @@ absl::StatusOr<PreprocessSpec> Backbone::PreprocessingFor(int input_px) const {
   return spec;
 }
 
-at::Tensor Backbone::Forward(const at::Tensor& x, int begin, int end) const {
+// A script's stage stays as the operator made it.
+const std::vector<std::shared_ptr<Stage>>& Backbone::StagesIn(Precision precision) const {
+  if (precision == Precision::kFloat32 || !architecture_->trainable) return parts_->prepared;
+  MutexLock lock(&parts_->lower_mu);
+  std::vector<std::shared_ptr<Stage>>& stages = parts_->lower[precision];
+  if (stages.empty()) {
+    stages = CopyStages(0, num_stages());
+    for (const auto& stage : stages) {
+      PrepareToPredict(stage.get());
+      stage->to(ScalarTypeOf(precision));
+    }
+  }
+  return stages;
+}
+
+at::Tensor Backbone::Forward(const at::Tensor& x, int begin, int end, Precision precision) const {
   GRAFT_CHECK(0 <= begin && begin <= end && end <= num_stages());
   torch::NoGradGuard no_grad;
   at::Tensor y = x.to(device_, /*non_blocking=*/true);
   if (begin == 0) y = y.contiguous(at::MemoryFormat::ChannelsLast);
-  for (int i = begin; i < end; ++i) y = parts_->prepared[i]->Forward(y);
-  return y;
+  const auto& stages = StagesIn(precision);
+  const at::ScalarType type = architecture_->trainable ? ScalarTypeOf(precision) : at::kFloat;
+  for (int i = begin; i < end; ++i) {
+    // A mean in bfloat16 would lose what float32 keeps.
+    y = stages[i]->Forward(y.to(type == at::kFloat || parameter_count(i, i + 1) > 0 ? type : at::kFloat));
+  }
+  return end == num_stages() ? y.to(at::kFloat) : y;
 }
 
 at::TensorOptions Backbone::input_options() const {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/backbone/architecture.h"
+#include "worker/backbone/precision.h"
 #include "worker/backbone/safetensors.h"
 #include "worker/image/preprocess.h"
 
@@ -80,8 +81,9 @@ class Backbone {
 
   // Runs the frozen stages [begin, end) without recording gradients. `x` is float32 [n, 3, h, w] for begin = 0, else
   // what stage begin-1 gave; float32 [n, feature_width()] when end = num_stages().
-  // `x` may be on the CPU; the result is on device(). May throw c10::Error: call it inside TryTorch().
-  at::Tensor Forward(const at::Tensor& x, int begin, int end) const;
+  // `x` may be on the CPU; the result is on device(). In a lower precision (not kAuto) stages with parameters compute in
+  // it and give its dtype; those without give float32, and so does the last stage. May throw c10::Error: call it inside TryTorch().
+  at::Tensor Forward(const at::Tensor& x, int begin, int end, Precision precision = Precision::kFloat32) const;
   // Its own classifier on features [n, feature_width()]: float32 [n, class_names().size()]. It must have one. May
   // throw.
   at::Tensor OwnLogits(const at::Tensor& features) const;
@@ -95,6 +97,7 @@ class Backbone {
   absl::Status Build(const TensorNames& tensors);
   std::string ComputeDigest() const;
   void Prepare();
+  const std::vector<std::shared_ptr<Stage>>& StagesIn(Precision precision) const;
 
   std::string name_;
   std::shared_ptr<const Architecture> architecture_;  // the registry's own are not owned

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "worker/backbone/depthwise.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -21,7 +22,7 @@ constexpr int64_t kMinRowsForOneDnn = 32;
 
 at::Tensor PreparedLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const int64_t in = weight.size(1), out = weight.size(0), rows = x.numel() / in;
-  if (!x.is_cpu() || !at::hasMKLDNN() || x.scalar_type() != at::kFloat || rows < kMinRowsForOneDnn) {
+  if (!x.is_cpu() || !at::hasMKLDNN() || rows < kMinRowsForOneDnn) {
     return at::linear(x, weight, bias);
   }
   const at::Tensor picture = x.contiguous().as_strided({1, in, rows, 1}, {rows * in, 1, in, in});
@@ -98,43 +99,55 @@ struct Conv::Layers {
   // Prepared SAME padding with a stride: the kernel got a first row and column of zeros, see Fold().
   bool shifted = false;
 
-  at::Tensor Convolve(const at::Tensor& x) const;
-  at::Tensor ConvolveSame(const at::Tensor& x) const;
-  at::Tensor Run(const at::Tensor& x, const at::Tensor& kernel, const std::array<int64_t, 2>& padding) const;
+  // The kernel and bias that do what convolution and norm in eval mode do.
+  std::pair<at::Tensor, at::Tensor> Folded() const;
+  at::Tensor Convolve(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& shift) const;
+  at::Tensor ConvolveSame(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& shift) const;
+  at::Tensor Run(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& shift,
+                 const std::array<int64_t, 2>& padding) const;
   void Fold();
 };
 
+std::pair<at::Tensor, at::Tensor> Conv::Layers::Folded() const {
+  const auto [scale, shift] = norm->Affine();
+  return {weight * scale.view({-1, 1, 1, 1}), bias.defined() ? shift + bias * scale : shift};
+}
+
 // LibTorch's own choice avoids oneDNN for 1x1 convolutions of fewer than 16 images on one thread, which is right for
 // NCHW and half as fast for channels-last.
-at::Tensor Conv::Layers::Run(const at::Tensor& x, const at::Tensor& kernel,
+at::Tensor Conv::Layers::Run(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& shift,
                              const std::array<int64_t, 2>& padding) const {
   const std::array<int64_t, 2> stride{options.stride, options.stride}, dilation{1, 1};
   if (prepared && x.is_cpu() && at::hasMKLDNN()) {
-    return at::mkldnn_convolution(x, kernel, bias, padding, stride, dilation, options.groups);
+    return at::mkldnn_convolution(x, kernel, shift, padding, stride, dilation, options.groups);
   }
-  return at::conv2d(x, kernel, bias, stride, padding, dilation, options.groups);
+  if (!prepared && at::GradMode::is_enabled() && IsDepthwise(x, kernel, options.groups)) {
+    return DepthwiseConv(x, kernel, shift, options.stride, padding);
+  }
+  return at::conv2d(x, kernel, shift, stride, padding, dilation, options.groups);
 }
 
-at::Tensor Conv::Layers::Convolve(const at::Tensor& x) const {
-  if (options.same_padding) return ConvolveSame(x);
+at::Tensor Conv::Layers::Convolve(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& shift) const {
+  if (options.same_padding) return ConvolveSame(x, kernel, shift);
   std::array<int64_t, 2> padding = options.padding;
   for (size_t i = 0; i < 2; ++i) {
     if (padding[i] == kCentred) padding[i] = (options.kernel[i] - 1) / 2;
   }
-  return Run(x, weight, padding);
+  return Run(x, kernel, shift, padding);
 }
 
-at::Tensor Conv::Layers::ConvolveSame(const at::Tensor& x) const {
+at::Tensor Conv::Layers::ConvolveSame(const at::Tensor& x, const at::Tensor& whole_kernel,
+                                      const at::Tensor& shift) const {
   const int64_t height = SamePadding(x.size(2), options.kernel[0], options.stride);
   const int64_t width = SamePadding(x.size(3), options.kernel[1], options.stride);
   const bool odd_height = height % 2 != 0, odd_width = width % 2 != 0;
-  if (shifted && odd_height && odd_width) return Run(x, weight, {height / 2 + 1, width / 2 + 1});
-  at::Tensor kernel = weight;
-  if (shifted) kernel = weight.slice(2, 1).slice(3, 1).contiguous(at::MemoryFormat::ChannelsLast);
+  if (shifted && odd_height && odd_width) return Run(x, whole_kernel, shift, {height / 2 + 1, width / 2 + 1});
+  at::Tensor kernel = whole_kernel;
+  if (shifted) kernel = whole_kernel.slice(2, 1).slice(3, 1).contiguous(at::MemoryFormat::ChannelsLast);
   // An odd total has its extra row and column at the end.
   at::Tensor input = x;
   if (odd_height || odd_width) input = at::constant_pad_nd(x, {0, odd_width ? 1 : 0, 0, odd_height ? 1 : 0});
-  return Run(input, kernel, {height / 2, width / 2});
+  return Run(input, kernel, shift, {height / 2, width / 2});
 }
 
 // SAME pads one row and column more at the end than at the beginning wherever a stride of 2 meets an even side. oneDNN
@@ -143,9 +156,9 @@ at::Tensor Conv::Layers::ConvolveSame(const at::Tensor& x) const {
 void Conv::Layers::Fold() {
   torch::NoGradGuard no_grad;
   if (norm != nullptr) {
-    const auto [scale, shift] = norm->Affine();
-    weight.set_data(weight * scale.view({-1, 1, 1, 1}));
-    bias = bias.defined() ? shift + bias * scale : shift;
+    const auto [kernel, shift] = Folded();
+    weight.set_data(kernel);
+    bias = shift;
     norm = nullptr;
   }
   if (options.same_padding && options.stride == 2 && options.kernel[0] == options.kernel[1] &&
@@ -174,8 +187,20 @@ Conv::Conv(Stage* owner, const std::string& conv_path, const std::string& norm_p
 }
 
 at::Tensor Conv::operator()(const at::Tensor& x) const {
-  const at::Tensor y = layers_->Convolve(x);
-  return Activate(layers_->norm == nullptr ? y : layers_->norm->Forward(y), layers_->options.activation);
+  const Layers& l = *layers_;
+  at::Tensor y;
+  if (l.norm == nullptr) {
+    // A folded bias is no parameter of the stage and stays float32 when the stage is cast.
+    y = l.Convolve(x, l.weight, l.bias.defined() ? l.bias.to(l.weight.scalar_type()) : l.bias);
+  } else if (l.norm->is_training()) {
+    y = l.norm->Forward(l.Convolve(x, l.weight, l.bias));
+  } else {
+    // Its statistics are constants: folding costs a pass over the kernel, forward and backward, and saves two over the
+    // activations.
+    const auto [kernel, shift] = l.Folded();
+    y = l.Convolve(x, kernel, shift);
+  }
+  return Activate(y, l.options.activation);
 }
 
 Norm::Norm(Stage* owner, const std::string& path, int64_t channels, Activation activation, double epsilon)

@@ -3,28 +3,59 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <numeric>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/image/decode.h"
-#include "worker/image/preprocess.h"
 
 namespace graft {
 namespace {
 
 constexpr int64_t kChunksPerReport = 16;  // of each pool thread
+// Changes when rows are computed in another way: rows of older programs are then left alone.
+constexpr char kRowsVersion[] = "rows 1";
 
 // Rows for `count` examples, laid out so that any run of rows is a channels-last batch.
 at::Tensor EmptyRows(int64_t count, const at::Tensor& sample) {
   std::vector<int64_t> shape = sample.sizes().vec();
   shape[0] = count;
-  if (shape.size() != 4) return at::empty(shape, at::kFloat);
-  return at::empty(shape, at::TensorOptions(at::kFloat).memory_format(at::MemoryFormat::ChannelsLast));
+  at::TensorOptions options(sample.scalar_type());
+  if (shape.size() == 4) options = options.memory_format(at::MemoryFormat::ChannelsLast);
+  return at::empty(shape, options);
+}
+
+char* RowAt(const at::Tensor& rows, int64_t row, int64_t row_bytes) {
+  return static_cast<char*>(rows.data_ptr()) + row * row_bytes;
+}
+
+// The shorter side that a JPEG may be reduced to: twice what the resized picture needs, so that the antialiased
+// reduction that follows decides what is seen.
+int SmallestSide(const Activations::Options& options) {
+  if (!options.reduced_decoding) return 0;
+  const double crop = options.augment.crops() ? std::sqrt(options.augment.crop_scale_min) : 1;
+  return static_cast<int>(2 * options.preprocessing.resize_px / crop);
+}
+
+// Everything that rows of a view depend on, but the picture.
+std::string SpaceKey(const Activations::Options& o, int64_t view) {
+  std::string key = absl::StrCat(kRowsVersion, " ", o.backbone->digest(), " ", o.split_point, " ",
+                                 KeyOf(o.preprocessing), " ", PrecisionName(o.precision), " ", SmallestSide(o),
+                                 " ", o.chunk);
+  if (o.augment != AugmentSpec()) absl::StrAppend(&key, " ", KeyOf(o.augment), " ", o.seed, " ", view);
+  return key;
 }
 
 }  // namespace
+
+int64_t ViewOfEpoch(int64_t epoch, int kept) {
+  if (kept == 0) return epoch;
+  return epoch / (int64_t{kept} * kUsesOfAView) * kept + epoch % kept;
+}
 
 Activations::Activations(Options options, const std::vector<Example>* examples, ImageReader read,
                          const Activations* base)
@@ -32,7 +63,18 @@ Activations::Activations(Options options, const std::vector<Example>* examples, 
   GRAFT_CHECK(base_ == nullptr || base_->options_.split_point <= options_.split_point);
 }
 
-absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64_t n) const {
+int64_t Activations::SlotOf(int64_t view, int64_t index) const {
+  if (options_.kept_views == 0) return capacity_;
+  const int64_t slot = view % options_.kept_views * size() + index;
+  return std::min(slot, capacity_);  // capacity_: none
+}
+
+bool Activations::IsKept(int64_t view, int64_t index) const {
+  const int64_t slot = SlotOf(view, index);
+  return slot < capacity_ && view_in_slot_[slot] == view;
+}
+
+absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64_t n, int64_t view) const {
   const PreprocessSpec& spec = options_.preprocessing;
   const int64_t pixels = int64_t{spec.crop_px} * spec.crop_px * 3;
   at::Tensor batch = at::empty({n, 3, spec.crop_px, spec.crop_px}, options_.backbone->input_options());
@@ -40,80 +82,168 @@ absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64
     const Example& example = (*examples_)[indices[i]];
     const absl::StatusOr<std::string> bytes = read_(example.id);
     if (!bytes.ok()) return absl::DataLossError(absl::StrCat("picture ", example.id, ": ", bytes.status().message()));
-    const absl::StatusOr<Image> image = DecodeImage(*bytes, options_.image_limits);
+    const absl::StatusOr<Image> image = DecodeImage(*bytes, options_.image_limits, SmallestSide(options_));
     if (!image.ok()) return absl::DataLossError(absl::StrCat("picture ", example.id, ": ", image.status().message()));
-    Preprocess(*image, spec, batch.data_ptr<float>() + i * pixels);
+    Augment(*image, options_.augment, spec, ViewSeed(options_.seed, example.id, view),
+            batch.data_ptr<float>() + i * pixels);
   }
   return batch;
 }
 
-absl::StatusOr<at::Tensor> Activations::Compute(const int64_t* indices, int64_t n) const {
+absl::StatusOr<at::Tensor> Activations::Compute(const int64_t* indices, int64_t n, int64_t view) const {
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("run the frozen stages", [&]() -> absl::Status {
-    absl::StatusOr<at::Tensor> input = base_ != nullptr ? base_->Gather(indices, n) : ReadImages(indices, n);
+    const Backbone& backbone = *options_.backbone;
+    absl::StatusOr<at::Tensor> input = base_ != nullptr ? base_->Gather(indices, n, view) : ReadImages(indices, n, view);
     RETURN_IF_ERROR(input.status());
     const int begin = base_ != nullptr ? base_->options_.split_point : 0;
-    const at::Tensor output = options_.backbone->Forward(*input, begin, options_.split_point).cpu();
+    // oneDNN chooses its kernel by the batch's shape: always the same one, so that a row's bits do not depend on what
+    // else was missing.
+    if (begin < options_.split_point && n < options_.chunk) {
+      at::Tensor padded = EmptyRows(options_.chunk, *input).zero_();
+      padded.narrow(0, 0, n).copy_(*input);
+      input = padded;
+    }
+    at::Tensor output = backbone.Forward(*input, begin, options_.split_point, options_.precision).cpu();
+    if (options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
+    output = output.narrow(0, 0, n);
     result = output.contiguous(output.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
     return absl::OkStatus();
   }));
   return result;
 }
 
-absl::Status Activations::Fill(WorkerPool* pool, const CancelToken& cancel,
-                               const std::function<absl::Status(int64_t)>& progress) {
-  if (size() == 0) return absl::OkStatus();
+absl::Status Activations::Allocate() {
+  if (sample_.defined() || size() == 0) return absl::OkStatus();
   const int64_t first = 0;
-  ASSIGN_OR_RETURN(const at::Tensor sample, Compute(&first, 1));
-  cached_ = std::min<int64_t>(size(), options_.budget_bytes / std::max<int64_t>(1, sample.nbytes()));
-  if (cached_ == 0) return absl::OkStatus();
-  RETURN_IF_ERROR(TryTorch("allocate the activation cache", [&] {
-    rows_ = EmptyRows(cached_, sample);
+  ASSIGN_OR_RETURN(sample_, Compute(&first, 1, 0));
+  row_bytes_ = static_cast<int64_t>(sample_.nbytes());
+  const int64_t views = varies() ? options_.kept_views : std::min(options_.kept_views, 1);
+  capacity_ = std::min<int64_t>(size() * views, options_.budget_bytes / std::max<int64_t>(1, row_bytes_));
+  view_in_slot_.assign(capacity_, -1);
+  return TryTorch("allocate the activation cache", [&] {
+    rows_ = EmptyRows(capacity_, sample_);
     return absl::OkStatus();
-  }));
-  const auto fill_chunk = [&](int, int64_t chunk) -> absl::Status {
-    RETURN_IF_ERROR(cancel.status());
-    const int64_t begin = chunk * options_.chunk;
-    const int64_t n = std::min<int64_t>(options_.chunk, cached_ - begin);
-    std::vector<int64_t> indices(n);
-    std::iota(indices.begin(), indices.end(), begin);
-    ASSIGN_OR_RETURN(const at::Tensor computed, Compute(indices.data(), n));
-    return TryTorch("store activations", [&] {
-      rows_.narrow(0, begin, n).copy_(computed);
-      return absl::OkStatus();
-    });
-  };
-  const int64_t chunks = (cached_ + options_.chunk - 1) / options_.chunk;
-  const int64_t slice = kChunksPerReport * pool->size();
-  for (int64_t begin = 0; begin < chunks; begin += slice) {
-    const int64_t count = std::min(slice, chunks - begin);
-    RETURN_IF_ERROR(pool->ParallelFor(count, [&](int worker, int64_t i) { return fill_chunk(worker, begin + i); }));
-    RETURN_IF_ERROR(progress(std::min<int64_t>(cached_, (begin + count) * options_.chunk)));
+  });
+}
+
+// Raw pictures are not worth their disk space: a row of split point 0 is larger than its file.
+absl::Status Activations::OpenSpaces(int64_t view) {
+  if (options_.store == nullptr || options_.split_point == 0 || options_.kept_views == 0) return absl::OkStatus();
+  spaces_.erase(spaces_.begin(), spaces_.lower_bound(view - options_.kept_views + 1));
+  if (spaces_.count(view) > 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto space, options_.store->OpenSpace(SpaceKey(options_, view), row_bytes_));
+  spaces_.emplace(view, std::move(space));
+  return absl::OkStatus();
+}
+
+void* Activations::RowOf(int64_t view, int64_t index) const {
+  const int64_t slot = SlotOf(view, index);
+  if (slot < capacity_) return RowAt(rows_, slot, row_bytes_);
+  return RowAt(window_, window_row_.at(index), row_bytes_);
+}
+
+// Up to `chunk` rows, from the store or computed, to where RowOf() says.
+absl::Status Activations::ComputeInto(int64_t view, const int64_t* indices, int64_t n) {
+  const auto space = spaces_.find(view);
+  std::vector<int64_t> missing;
+  for (int64_t i = 0; i < n; ++i) {
+    const std::string& id = (*examples_)[indices[i]].id;
+    const bool stored =
+        space != spaces_.end() && space->second->Read(id, static_cast<char*>(RowOf(view, indices[i])));
+    if (!stored) missing.push_back(indices[i]);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const at::Tensor computed, Compute(missing.data(), static_cast<int64_t>(missing.size()), view));
+  for (size_t i = 0; i < missing.size(); ++i) {
+    const char* row = RowAt(computed, static_cast<int64_t>(i), row_bytes_);
+    std::memcpy(RowOf(view, missing[i]), row, row_bytes_);
+    if (space != spaces_.end()) space->second->Write((*examples_)[missing[i]].id, row);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<at::Tensor> Activations::Gather(const int64_t* indices, int64_t n) const {
+absl::Status Activations::Prepare(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
+                                  const CancelToken& cancel) {
+  RETURN_IF_ERROR(Allocate());
+  if (!varies()) view = 0;
+  window_row_.clear();
+  window_view_ = view;
   std::vector<int64_t> missing;
+  std::unordered_set<int64_t> seen;  // a picture may come twice: balanced sampling
   for (int64_t i = 0; i < n; ++i) {
-    if (indices[i] >= cached_) missing.push_back(indices[i]);
+    if (IsKept(view, indices[i]) || !seen.insert(indices[i]).second) continue;
+    missing.push_back(indices[i]);
+    const int64_t slot = SlotOf(view, indices[i]);
+    if (slot == capacity_) window_row_.emplace(indices[i], static_cast<int64_t>(window_row_.size()));
+    if (slot < capacity_) view_in_slot_[slot] = -1;  // whatever it held, it is being written
   }
-  if (static_cast<int64_t>(missing.size()) == n) return Compute(indices, n);
+  if (missing.empty()) return absl::OkStatus();
+  window_view_ = -1;  // until all is there
+  RETURN_IF_ERROR(OpenSpaces(view));
+  RETURN_IF_ERROR(TryTorch("allocate the activation cache", [&] {
+    const auto rows = static_cast<int64_t>(window_row_.size());
+    if (!window_.defined() || window_.size(0) < rows) window_ = EmptyRows(rows, sample_);
+    return absl::OkStatus();
+  }));
+  const auto count = static_cast<int64_t>(missing.size()), chunk_images = static_cast<int64_t>(options_.chunk);
+  RETURN_IF_ERROR(
+      pool->ParallelFor((count + chunk_images - 1) / chunk_images, [&](int, int64_t chunk) -> absl::Status {
+        RETURN_IF_ERROR(cancel.status());
+        const int64_t begin = chunk * chunk_images;
+        return ComputeInto(view, missing.data() + begin, std::min(chunk_images, count - begin));
+      }));
+  for (const int64_t index : missing) {
+    const int64_t slot = SlotOf(view, index);
+    if (slot < capacity_) view_in_slot_[slot] = view;
+  }
+  window_view_ = view;
+  return absl::OkStatus();
+}
+
+absl::Status Activations::Fill(WorkerPool* pool, const CancelToken& cancel,
+                               const std::function<absl::Status(int64_t)>& progress) {
+  RETURN_IF_ERROR(Allocate());
+  const int64_t count = std::min(capacity_, size()), slice = kChunksPerReport * pool->size() * options_.chunk;
+  std::vector<int64_t> indices(count);
+  std::iota(indices.begin(), indices.end(), 0);
+  for (int64_t begin = 0; begin < count; begin += slice) {
+    const int64_t n = std::min(slice, count - begin);
+    RETURN_IF_ERROR(Prepare(0, indices.data() + begin, n, pool, cancel));
+    RETURN_IF_ERROR(progress(begin + n));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<at::Tensor> Activations::Gather(const int64_t* indices, int64_t n, int64_t view) const {
+  if (!varies()) view = 0;
+  std::vector<int64_t> missing;
+  const auto is_ready = [&](int64_t index) {
+    return IsKept(view, index) || (window_view_ == view && window_row_.count(index) > 0);
+  };
+  for (int64_t i = 0; i < n; ++i) {
+    if (!is_ready(indices[i])) missing.push_back(indices[i]);
+  }
   at::Tensor computed;
-  if (!missing.empty()) {
-    ASSIGN_OR_RETURN(computed, Compute(missing.data(), static_cast<int64_t>(missing.size())));
+  const auto missing_count = static_cast<int64_t>(missing.size());
+  for (int64_t begin = 0; begin < missing_count; begin += options_.chunk) {
+    const int64_t count = std::min<int64_t>(options_.chunk, missing_count - begin);
+    ASSIGN_OR_RETURN(const at::Tensor rows, Compute(missing.data() + begin, count, view));
+    RETURN_IF_ERROR(TryTorch("gather activations", [&] {
+      if (!computed.defined()) computed = EmptyRows(missing_count, rows);
+      computed.narrow(0, begin, count).copy_(rows);
+      return absl::OkStatus();
+    }));
   }
+  if (missing_count == n) return computed;
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("gather activations", [&] {
-    at::Tensor batch = EmptyRows(n, rows_);
-    const int64_t row_floats = rows_.numel() / cached_;
+    at::Tensor batch = EmptyRows(n, sample_);
     int64_t next_missing = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const bool kept = indices[i] < cached_;
-      const at::Tensor& from = kept ? rows_ : computed;
-      const int64_t row = kept ? indices[i] : next_missing++;
       // A row of a channels-last batch is one run of memory.
-      std::copy_n(from.data_ptr<float>() + row * row_floats, row_floats, batch.data_ptr<float>() + i * row_floats);
+      const void* from = is_ready(indices[i]) ? RowOf(view, indices[i]) : RowAt(computed, next_missing++, row_bytes_);
+      std::memcpy(RowAt(batch, i, row_bytes_), from, row_bytes_);
     }
     result = std::move(batch);
     return absl::OkStatus();

@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -11,53 +14,89 @@
 #include "worker/backbone/backbone.h"
 #include "worker/base/cancel_token.h"
 #include "worker/base/worker_pool.h"
+#include "worker/data/activation_store.h"
 #include "worker/data/dataset.h"
+#include "worker/image/augment.h"
 #include "worker/image/image.h"
 #include "worker/image/preprocess.h"
 
 namespace graft {
 
-// What the frozen prefix of a backbone gives for each example: computed once, kept in memory up to a budget; what does
-// not fit is computed again each time it is asked for.
+// What the frozen prefix of a backbone gives for views of each example: computed once, kept in memory up to a budget and
+// in a store on disk; what is in neither is computed again each time it is asked for. A row depends on its example, its
+// view and the options, not on what else is computed with it.
 //
-// Threads: Gather() is safe from several threads after Fill().
+// Threads: Gather() is safe from several threads while no Fill() or Prepare() runs.
 class Activations {
  public:
   struct Options {
     std::shared_ptr<const Backbone> backbone;
     PreprocessSpec preprocessing;        // of the pictures; a size that the backbone computes
     int split_point = 0;                 // stages [0, split_point) are run
+    Precision precision = Precision::kFloat32;  // of the stages, and of rows that are no features; not kAuto
+    AugmentSpec augment;                 // of the views; all views are alike when it varies nothing
+    uint64_t seed = 0;                   // of the views
+    int kept_views = 1;                  // 0: none; view v is kept until view v + kept_views is asked for
+    bool reduced_decoding = false;       // JPEGs at a fraction of their size, twice the target at least: not quite PIL's
     ImageLimits image_limits;
     int64_t budget_bytes = int64_t{1} << 30;
-    int chunk = 8;                       // images per prefix batch (cache-friendly in float32, see Batcher)
+    ActivationStore* store = nullptr;    // outlives this; null: none
+    int chunk = 8;                       // images per prefix batch (cache-friendly, see Batcher)
   };
-  // `examples` outlives this. With `base`, which holds the same examples at an earlier split point and outlives this,
-  // only the stages between the two run.
+  // `examples` outlives this. With `base`, which holds the same examples and views at an earlier split point and
+  // outlives this, only the stages between the two run.
   Activations(Options options, const std::vector<Example>* examples, ImageReader read,
               const Activations* base = nullptr);
 
-  // Computes what fits the budget on the pool. `progress` is called now and then from this thread with the images done.
+  // Computes view 0 of what fits the budget on the pool. `progress` is called now and then from this thread with the
+  // images done.
   //   DataLoss  an image cannot be read or decoded (names it);  Cancelled;  ResourceExhausted;  Internal
   absl::Status Fill(WorkerPool* pool, const CancelToken& cancel,
                     const std::function<absl::Status(int64_t done)>& progress);
 
-  // Rows of the examples at `indices`: float32 [n, ...] on the CPU, channels-last.   Errors as Fill().
-  absl::StatusOr<at::Tensor> Gather(const int64_t* indices, int64_t n) const;
+  // Computes a view of the examples at `indices` on the pool, so that Gather() finds them: beyond the budget until the
+  // next Prepare().   Errors as Fill().
+  absl::Status Prepare(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool, const CancelToken& cancel);
+
+  // Rows of a view of the examples at `indices`: [n, ...] on the CPU, channels-last.   Errors as Fill().
+  absl::StatusOr<at::Tensor> Gather(const int64_t* indices, int64_t n, int64_t view = 0) const;
 
   int64_t size() const { return static_cast<int64_t>(examples_->size()); }
-  int64_t cached() const { return cached_; }
+  int64_t cached() const { return capacity_; }  // rows of one view or more that memory holds, after the first Fill()
+  bool varies() const { return options_.augment != AugmentSpec(); }
+  at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first Fill() or Prepare()
   const std::vector<Example>& examples() const { return *examples_; }
+  const Options& options() const { return options_; }
 
  private:
-  absl::StatusOr<at::Tensor> Compute(const int64_t* indices, int64_t n) const;
-  absl::StatusOr<at::Tensor> ReadImages(const int64_t* indices, int64_t n) const;
+  // Where rows of a view are: kept ones by slot, others in the window.
+  int64_t SlotOf(int64_t view, int64_t index) const;
+  bool IsKept(int64_t view, int64_t index) const;
+  absl::Status Allocate();
+  absl::Status OpenSpaces(int64_t view);
+  absl::Status ComputeInto(int64_t view, const int64_t* indices, int64_t n);
+  void* RowOf(int64_t view, int64_t index) const;
+  absl::StatusOr<at::Tensor> Compute(const int64_t* indices, int64_t n, int64_t view) const;
+  absl::StatusOr<at::Tensor> ReadImages(const int64_t* indices, int64_t n, int64_t view) const;
 
   const Options options_;
   const std::vector<Example>* const examples_;
   const ImageReader read_;
   const Activations* const base_;
-  int64_t cached_ = 0;  // examples [0, cached_) are in rows_
-  at::Tensor rows_;
+  at::Tensor sample_;     // one row, for its shape and dtype
+  int64_t row_bytes_ = 0;
+  int64_t capacity_ = 0;  // slots
+  at::Tensor rows_;       // [capacity_, ...]
+  std::vector<int64_t> view_in_slot_;  // -1: nothing
+  at::Tensor window_;     // of the last Prepare(): what had no slot
+  int64_t window_view_ = -1;
+  std::unordered_map<int64_t, int64_t> window_row_;  // of an example's index
+  std::map<int64_t, std::shared_ptr<ActivationStore::Space>> spaces_;  // of views that are in use
 };
+
+// The view that an epoch (from 0) trains on when `kept` views are kept: each is used in kUsesOfAView epochs, then
+// replaced. With `kept` 0 every epoch has its own.
+constexpr int kUsesOfAView = 4;
+int64_t ViewOfEpoch(int64_t epoch, int kept);
 
 }  // namespace graft

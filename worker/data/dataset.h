@@ -11,6 +11,7 @@ namespace graft {
 struct Example {
   std::string id;  // what ImageReader takes: the digest of the encoded picture
   int label = 0;   // index into class_names
+  std::string name;  // of the file, for people
 };
 
 // Returns the encoded bytes of a picture. Threads: called from several at once.

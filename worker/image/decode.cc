@@ -1,5 +1,6 @@
 #include "worker/image/decode.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -31,10 +32,26 @@ absl::Status CheckLimits(const ImageInfo& info, const ImageLimits& limits) {
 
 // PNG and WebP are read as stored, to see their alpha. Orientation is ours everywhere: OpenCV applies it for some
 // formats, in some versions, and never to pictures with alpha.
-int ReadFlags(ImageFormat format) {
+int ReadFlags(ImageFormat format, int reduction) {
   if (format == ImageFormat::kPng || format == ImageFormat::kWebp) return cv::IMREAD_UNCHANGED;
-  return cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION;
+  int flags = cv::IMREAD_COLOR;
+  if (reduction == 2) flags = cv::IMREAD_REDUCED_COLOR_2;
+  if (reduction == 4) flags = cv::IMREAD_REDUCED_COLOR_4;
+  if (reduction == 8) flags = cv::IMREAD_REDUCED_COLOR_8;
+  return flags | cv::IMREAD_IGNORE_ORIENTATION;
 }
+
+// By how much the sides of a picture may be divided while it is decoded.
+int Reduction(const ImageInfo& info, int smallest_side_px) {
+  if (info.format != ImageFormat::kJpeg || smallest_side_px <= 0) return 1;
+  const int shorter = std::min(info.width_px, info.height_px);
+  for (const int reduction : {8, 4, 2}) {
+    if (shorter / reduction >= smallest_side_px) return reduction;
+  }
+  return 1;
+}
+
+int Divided(int side_px, int reduction) { return (side_px + reduction - 1) / reduction; }  // as libjpeg rounds
 
 uint8_t HighByte(uint8_t value) { return value; }
 uint8_t HighByte(uint16_t value) { return static_cast<uint8_t>(value >> 8); }
@@ -85,7 +102,7 @@ bool IsExpectedType(const cv::Mat& mat) {
 
 }  // namespace
 
-absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& limits) {
+absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& limits, int smallest_side_px) {
   RETURN_IF_ERROR(limits.Validate());
   if (static_cast<int64_t>(bytes.size()) > limits.max_bytes) {
     return absl::InvalidArgumentError(
@@ -97,11 +114,13 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& li
 
   Image image;
   bool decoded = false;
+  const int reduction = Reduction(info, smallest_side_px);
   RETURN_IF_ERROR(TryOpenCv("decode", [&] {
     // OpenCV has no read-only view; imdecode does not write to its input.
     const cv::Mat file(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
-    const cv::Mat mat = cv::imdecode(file, ReadFlags(info.format));
-    decoded = !mat.empty() && mat.cols == info.width_px && mat.rows == info.height_px && IsExpectedType(mat);
+    const cv::Mat mat = cv::imdecode(file, ReadFlags(info.format, reduction));
+    decoded = !mat.empty() && mat.cols == Divided(info.width_px, reduction) &&
+              mat.rows == Divided(info.height_px, reduction) && IsExpectedType(mat);
     if (decoded) image = ApplyExifOrientation(ToRgb(mat), ReadExifOrientation(bytes, info.format));
   }));
   if (!decoded) {

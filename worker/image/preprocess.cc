@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "worker/base/status.h"
 
@@ -43,6 +44,13 @@ absl::Status PreprocessSpec::Validate() const {
 bool PreprocessSpec::operator==(const PreprocessSpec& other) const {
   return resize_px == other.resize_px && crop_px == other.crop_px && mean == other.mean && std == other.std &&
          interpolation == other.interpolation;
+}
+
+std::string KeyOf(const PreprocessSpec& spec) {
+  std::string key = absl::StrCat(spec.resize_px, " ", spec.crop_px, " ", static_cast<int>(spec.interpolation));
+  for (const float value : spec.mean) absl::StrAppendFormat(&key, " %.9g", value);
+  for (const float value : spec.std) absl::StrAppendFormat(&key, " %.9g", value);
+  return key;
 }
 
 ResizeWindow EvalWindow(int width_px, int height_px, const PreprocessSpec& spec) {

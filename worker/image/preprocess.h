@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 
 #include "absl/status/status.h"
 #include "worker/image/image.h"
@@ -25,6 +26,9 @@ struct PreprocessSpec {
   bool operator==(const PreprocessSpec& other) const;
   bool operator!=(const PreprocessSpec& other) const { return !(*this == other); }
 };
+
+// Equal for equal specifications and only for them; not for people.
+std::string KeyOf(const PreprocessSpec& spec);
 
 // The window that torchvision's Resize(resize_px) and CenterCrop(crop_px) cut from a picture of these sides.
 ResizeWindow EvalWindow(int width_px, int height_px, const PreprocessSpec& spec);

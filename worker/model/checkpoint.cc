@@ -41,6 +41,20 @@ absl::Status ParsePreprocessing(const nlohmann::json& json, PreprocessSpec* out)
   return valid.ok() ? valid : Bad(valid.message());
 }
 
+nlohmann::json ToJson(const HeadOptions& head) {
+  return {{"type", std::string(HeadTypeName(head.type))}, {"hidden_width", head.hidden_width}, {"dropout", head.dropout}};
+}
+
+absl::Status ParseHead(const nlohmann::json& json, HeadOptions* out) {
+  const auto type = ParseHeadType(json.at("type").get<std::string>());
+  if (!type.ok()) return Bad(type.status().message());
+  out->type = *type;
+  out->hidden_width = json.at("hidden_width").get<int>();
+  out->dropout = json.at("dropout").get<double>();
+  const absl::Status valid = out->Validate();
+  return valid.ok() ? valid : Bad(valid.message());
+}
+
 absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
   if (json.at("format").get<int>() != kFormat) return Bad("written by another version of graft");
   out->backbone = json.at("backbone").get<std::string>();
@@ -51,6 +65,8 @@ absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
   out->training_config = json.at("training").dump();
   if (!std::isfinite(out->temperature) || out->temperature <= 0) return Bad("temperature is not positive");
   if (out->class_names.size() < 2) return Bad("fewer than two classes");
+  // Older checkpoints lack it: all were linear.
+  if (json.contains("head")) RETURN_IF_ERROR(ParseHead(json.at("head"), &out->head));
   return ParsePreprocessing(json.at("preprocessing"), &out->preprocessing);
 }
 
@@ -65,6 +81,7 @@ std::string SerializeCheckpoint(const Checkpoint& c) {
       {"backbone", c.backbone},
       {"backbone_digest", c.backbone_digest},
       {"split_point", c.split_point},
+      {"head", ToJson(c.head)},
       {"classes", c.class_names},
       {"preprocessing", ToJson(c.preprocessing)},
       {"temperature", c.temperature},
@@ -89,8 +106,6 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes) {
   checkpoint.golden_logits = golden->second;
   return checkpoint;
 }
-
-std::string KeyOf(const PreprocessSpec& preprocessing) { return ToJson(preprocessing).dump(); }
 
 at::Tensor GoldenInputs(const PreprocessSpec& preprocessing) {
   const int64_t side = preprocessing.crop_px;

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "worker/backbone/backbone.h"
 #include "worker/image/preprocess.h"
+#include "worker/model/head.h"
 
 namespace graft {
 
@@ -18,6 +19,7 @@ namespace graft {
 struct Checkpoint {
   std::string backbone, backbone_digest;
   int split_point = 0;
+  HeadOptions head;
   std::vector<std::string> class_names;
   PreprocessSpec preprocessing;
   double temperature = 1;                     // logits are divided by it before softmax
@@ -29,9 +31,6 @@ struct Checkpoint {
 std::string SerializeCheckpoint(const Checkpoint& checkpoint);
 //   DataLoss  not a checkpoint of ours, or damaged: says what
 absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes);
-
-// Equal for equal specifications and only for them; not for people.
-std::string KeyOf(const PreprocessSpec& preprocessing);
 
 // Fixed synthetic pictures, float32 [2, 3, crop_px, crop_px], channels-last: a loaded model must reproduce the logits
 // that the trained one gave for them.

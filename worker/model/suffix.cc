@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <cmath>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/stage.h"
@@ -14,43 +12,39 @@ namespace graft {
 struct Suffix::Parts {
   std::vector<std::string> names;  // of the stages
   std::vector<std::shared_ptr<Stage>> stages;
-  torch::nn::Linear head{nullptr};
+  Head head;
 };
 
-Suffix::Suffix(const Backbone* backbone, int split_point, int64_t num_classes)
-    : backbone_(backbone), split_point_(split_point), num_classes_(num_classes), parts_(std::make_unique<Parts>()) {
+Suffix::Suffix(const Backbone* backbone, int split_point, const HeadOptions& head, int64_t num_classes)
+    : backbone_(backbone), split_point_(split_point), head_options_(head), num_classes_(num_classes),
+      parts_(new Parts{{}, {}, Head(head, backbone->feature_width(), num_classes)}) {
   parts_->stages = backbone->CopyStages(split_point, backbone->num_stages());
   parts_->names.assign(backbone->stage_names().begin() + split_point, backbone->stage_names().end());
-  parts_->head = torch::nn::Linear(backbone->feature_width(), num_classes);
-  parts_->head->to(backbone->device());
+  parts_->head.stage()->to(backbone->device());
   for (const auto& stage : parts_->stages) {
     stage->eval();
     ToChannelsLast(stage.get());
   }
 }
 
-Suffix::Suffix(const Backbone& backbone, int split_point, int64_t num_classes, uint64_t seed)
-    : Suffix(&backbone, split_point, num_classes) {
-  torch::NoGradGuard no_grad;
-  at::Generator generator = at::detail::createCPUGenerator(seed);
-  const double bound = 1.0 / std::sqrt(static_cast<double>(backbone.feature_width()));
-  for (at::Tensor parameter : {parts_->head->weight, parts_->head->bias}) {
-    parameter.copy_(
-        at::empty(parameter.sizes(), at::kFloat).uniform_(-bound, bound, generator));  // alike on every device
-  }
+Suffix::Suffix(const Backbone& backbone, int split_point, const HeadOptions& head, int64_t num_classes, uint64_t seed)
+    : Suffix(&backbone, split_point, head, num_classes) {
+  parts_->head.Initialise(seed);
 }
 
 Suffix::~Suffix() = default;
 
-at::Tensor Suffix::Forward(const at::Tensor& activations) {
+const Head& Suffix::head() const { return parts_->head; }
+
+at::Tensor Suffix::Forward(const at::Tensor& activations, const at::Tensor& head_mask) {
   at::Tensor x = activations.to(backbone_->device(), /*non_blocking=*/true);
   for (const auto& stage : parts_->stages) x = stage->Forward(x);
-  return parts_->head->forward(x);  // [n, classes]
+  return parts_->head.Forward(x, head_mask);  // [n, classes]
 }
 
 std::unique_ptr<Suffix> Suffix::Replicate() const {
   torch::NoGradGuard no_grad;
-  std::unique_ptr<Suffix> replica(new Suffix(backbone_, split_point_, num_classes_));
+  std::unique_ptr<Suffix> replica(new Suffix(backbone_, split_point_, head_options_, num_classes_));
   const auto share = [](const torch::nn::Module& from, torch::nn::Module* to) {
     const auto sources = from.parameters();
     auto targets = to->parameters();
@@ -60,7 +54,7 @@ std::unique_ptr<Suffix> Suffix::Replicate() const {
     for (size_t i = 0; i < source_buffers.size(); ++i) target_buffers[i].set_data(source_buffers[i]);
   };
   for (size_t i = 0; i < parts_->stages.size(); ++i) share(*parts_->stages[i], replica->parts_->stages[i].get());
-  share(*parts_->head, replica->parts_->head.get());
+  share(*parts_->head.stage(), replica->parts_->head.stage().get());
   return replica;
 }
 
@@ -70,31 +64,30 @@ void Suffix::SetBatchNormTraining(bool training) {
 
 void Suffix::PrepareToPredict() {
   for (const auto& stage : parts_->stages) graft::PrepareToPredict(stage.get());
-  for (at::Tensor& parameter : parts_->head->parameters()) parameter.set_requires_grad(false);
+  for (at::Tensor& parameter : parts_->head.stage()->parameters()) parameter.set_requires_grad(false);
 }
 
 std::vector<Suffix::Parameter> Suffix::Parameters() const {
   std::vector<Parameter> parameters;
-  const auto add = [&](const std::string& prefix, const torch::nn::Module& module, bool in_head) {
+  const auto add = [&](const std::string& prefix, const torch::nn::Module& module, int stage, bool in_head) {
     for (const auto& item : module.named_parameters()) {
       const bool decays = item.value().dim() > 1 && absl::EndsWith(item.key(), "weight");
-      parameters.push_back({absl::StrCat(prefix, ".", item.key()), item.value(), in_head, decays});
+      parameters.push_back({absl::StrCat(prefix, ".", item.key()), item.value(), stage, in_head, decays});
     }
   };
-  for (size_t i = 0; i < parts_->stages.size(); ++i) add(parts_->names[i], *parts_->stages[i], false);
-  add("head", *parts_->head, true);
+  const auto count = static_cast<int>(parts_->stages.size());
+  for (int i = 0; i < count; ++i) add(parts_->names[i], *parts_->stages[i], split_point_ + i, false);
+  add("head", *parts_->head.stage(), split_point_ + count, true);
   return parameters;
 }
 
 std::map<std::string, at::Tensor> Suffix::State() const {
   std::map<std::string, at::Tensor> state;
-  for (size_t i = 0; i < parts_->stages.size(); ++i) {
-    for (const auto& [name, tensor] : StateOf(*parts_->stages[i])) {
-      state.emplace(absl::StrCat(parts_->names[i], ".", name), tensor.detach());
-    }
-  }
-  state.emplace("head.weight", parts_->head->weight.detach());
-  state.emplace("head.bias", parts_->head->bias.detach());
+  const auto add = [&](const std::string& prefix, const Stage& stage) {
+    for (const auto& [name, tensor] : StateOf(stage)) state.emplace(absl::StrCat(prefix, ".", name), tensor.detach());
+  };
+  for (size_t i = 0; i < parts_->stages.size(); ++i) add(parts_->names[i], *parts_->stages[i]);
+  add("head", *parts_->head.stage());
   return state;
 }
 

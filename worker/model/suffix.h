@@ -9,21 +9,22 @@
 
 #include "absl/status/status.h"
 #include "worker/backbone/backbone.h"
+#include "worker/model/head.h"
 
 namespace graft {
 
-// The trained part of a model: the backbone's stages from a split point on, and a linear head.
+// The trained part of a model: the backbone's stages from a split point on, and a head.
 //
 // Threads: one at a time, but Forward() in eval mode, without gradients, is safe from several.
 class Suffix {
  public:
-  // Stages copied from the backbone; the head's weights uniform in +-1/sqrt(width) from `seed` (torch.nn.Linear's
-  // rule).
-  Suffix(const Backbone& backbone, int split_point, int64_t num_classes, uint64_t seed);
+  // Stages copied from the backbone; a head with weights from `seed`.
+  Suffix(const Backbone& backbone, int split_point, const HeadOptions& head, int64_t num_classes, uint64_t seed);
   ~Suffix();
 
   // Activations [n, ...] of stage split_point - 1, on any device, to logits, float32 [n, classes] on the backbone's.
-  at::Tensor Forward(const at::Tensor& activations);
+  // `head_mask`: DropoutMask() of [n, head().last_width()], or undefined.
+  at::Tensor Forward(const at::Tensor& activations, const at::Tensor& head_mask = {});
 
   // A second suffix over the same weight memory with gradients of its own, for another thread.
   std::unique_ptr<Suffix> Replicate() const;
@@ -36,11 +37,13 @@ class Suffix {
   struct Parameter {
     std::string name;
     at::Tensor value;
+    int stage = 0;         // of the backbone; its number of stages for the head
     bool in_head = false;
     bool decays = false;  // weight decay applies: matrices and convolutions, not norms and biases
   };
   std::vector<Parameter> Parameters() const;
   int64_t num_classes() const { return num_classes_; }
+  const Head& head() const;
 
   // All weights and running statistics by name ("features.9.block.0.0.weight", "head.weight").
   std::map<std::string, at::Tensor> State() const;
@@ -50,9 +53,10 @@ class Suffix {
 
  private:
   struct Parts;
-  Suffix(const Backbone* backbone, int split_point, int64_t num_classes);
+  Suffix(const Backbone* backbone, int split_point, const HeadOptions& head, int64_t num_classes);
   const Backbone* const backbone_;
   const int split_point_;
+  const HeadOptions head_options_;
   const int64_t num_classes_;
   std::unique_ptr<Parts> parts_;
 };

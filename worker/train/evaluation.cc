@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "worker/train/calibration.h"
+
 namespace graft {
 namespace {
-
-constexpr int kCalibrationBins = 15;  // Guo et al. 2017, section 3
 
 double Ratio(double a, double b) { return b == 0 ? 0 : a / b; }
 
@@ -44,11 +44,6 @@ Evaluation Evaluate(const std::vector<std::string>& class_names, const std::vect
   e.image_count = static_cast<int64_t>(n);
   e.confusion.assign(k * k, 0);
   for (const std::string& name : class_names) e.classes.push_back({name});
-  struct Bin {
-    int64_t count = 0, right = 0;
-    double confidence = 0;
-  };
-  std::vector<Bin> bins(kCalibrationBins);
   int64_t right = 0;
   for (size_t i = 0; i < n; ++i) {
     const float* row = probabilities.data() + i * k;
@@ -57,19 +52,11 @@ Evaluation Evaluate(const std::vector<std::string>& class_names, const std::vect
     e.loss -= std::log(std::max(row[label], 1e-12f));
     ++e.confusion[label * k + best];
     right += best == label;
-    // Bin m holds confidences in ((m - 1) / M, m / M].
-    const int bin = std::clamp(static_cast<int>(std::ceil(row[best] * kCalibrationBins)) - 1, 0, kCalibrationBins - 1);
-    ++bins[bin].count;
-    bins[bin].right += best == label;
-    bins[bin].confidence += row[best];
   }
   e.loss = Ratio(e.loss, static_cast<double>(n));
   e.accuracy = Ratio(static_cast<double>(right), static_cast<double>(n));
   e.accuracy_interval = WilsonInterval(right, static_cast<int64_t>(n));
-  for (const Bin& bin : bins) {
-    e.expected_calibration_error +=
-        Ratio(std::abs(static_cast<double>(bin.right) - bin.confidence), static_cast<double>(n));
-  }
+  e.expected_calibration_error = ExpectedCalibrationError(probabilities, labels, static_cast<int>(k));
   FillClassMetrics(&e);
   return e;
 }

@@ -1,146 +1,148 @@
 #include "worker/train/phase.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "worker/base/status.h"
 
 namespace graft {
 namespace {
 
-// The defaults, written down once.
-constexpr int kFrozenHeadEpochs = 30;
-constexpr int kFineTuneEpochs = 10;
-constexpr int kScratchEpochs = 30;             // a third of torchvision's 90: ImageNet is not the aim
-constexpr int kHeadEpochs = 10;
-constexpr int kUnfreezeStages = 3;
-constexpr int kBatchSize = 32;                 // Keras's and the PyTorch tutorials' default
-constexpr double kHeadLearningRate = 1e-2;     // linear probe, SGD with momentum 0.9, mini-batches of 32
-constexpr double kFineTuneLearningRate = 1e-3; // PyTorch transfer-learning tutorial
-// torchvision references/classification/train.py: 0.1 for 8 x 32 pictures a step; Goyal et al. 2017 (arXiv:1706.02677)
-// scale the rate with them.
-constexpr double kScratchLearningRate = 1e-2;
-constexpr double kScratchWeightDecay = 1e-4;   // the same script
-constexpr int kMinScratchBatch = 2;            // one picture has no batch statistics
-constexpr int kMaxEpochs = 10'000;
-constexpr int kMaxBatchSize = 1'024;
-constexpr double kMaxLearningRate = 10;
-
-class Violations {
- public:
-  void Range(const char* field, int got, int low, int high) {
-    if (got < low || got > high) lines_.push_back(absl::StrCat(field, ": got ", got, ", want ", low, " to ", high));
-  }
-  void Add(std::string line) { lines_.push_back(std::move(line)); }
-  absl::Status status() const {
-    return lines_.empty() ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrJoin(lines_, "\n"));
-  }
-
- private:
-  std::vector<std::string> lines_;
-};
-
-template <typename T>
-T OrDefault(T value, T otherwise) {
-  return value == T{} ? otherwise : value;
-}
-
-struct Defaults {
-  int epochs;
-  double learning_rate;
-  int min_batch_size;
-};
-
-Defaults DefaultsOf(Strategy strategy) {
-  switch (strategy) {
-    case Strategy::kFrozenHead: return {kFrozenHeadEpochs, kHeadLearningRate, 1};
-    case Strategy::kFineTune: return {kFineTuneEpochs, kFineTuneLearningRate, 1};
-    case Strategy::kScratch: break;
-  }
-  return {kScratchEpochs, kScratchLearningRate, kMinScratchBatch};
-}
+constexpr double kHeadLearningRate = 1e-2;  // of the head's own phase: linear probe, SGD, mini-batches of 32
 
 // The last phase of each strategy, but for its split point.
-Phase LastPhase(const char* name, const StrategyOptions& effective) {
+Phase LastPhase(const char* name, const Recipe& r) {
   Phase phase;
   phase.name = name;
-  phase.epochs = effective.epochs;
-  phase.batch_size = effective.batch_size;
-  phase.head_learning_rate = effective.learning_rate;
-  phase.schedule = Schedule::kCosine;
+  phase.epochs = r.epochs;
+  phase.batch_size = r.batch_size;
+  phase.accumulate_batches = r.accumulate_batches;
+  phase.head_learning_rate = r.learning_rate;
+  phase.optimizer = r.optimizer;
+  phase.weight_decay = r.weight_decay;
+  phase.schedule = r.schedule;
+  phase.label_smoothing = r.label_smoothing;
+  phase.clip_norm = r.clip_norm;
+  phase.ema_decay = r.ema_decay;
+  phase.mix = r.mix;
+  phase.augment = r.augment;
+  phase.augmented_views = r.augmented_views;
   return phase;
 }
 
-std::vector<Phase> FrozenHead(const StrategyOptions& effective, const Backbone& backbone) {
-  Phase head = LastPhase("head", effective);
+std::vector<Phase> FrozenHead(const Recipe& recipe, const Backbone& backbone) {
+  Phase head = LastPhase("head", recipe);
   head.split_point = backbone.num_stages();
   return {head};
 }
 
-absl::StatusOr<std::vector<Phase>> FineTune(const StrategyOptions& effective, const Backbone& backbone) {
-  // Stages without parameters (pooling) do not count as unfrozen.
+// Before the backbone is touched; plain pictures and plain SGD, whatever comes after.
+Phase HeadsOwnPhase(const Recipe& recipe, const Backbone& backbone) {
+  Phase head;
+  head.name = "head";
+  head.split_point = backbone.num_stages();
+  head.epochs = recipe.head_epochs;
+  head.batch_size = recipe.batch_size;
+  head.head_learning_rate = kHeadLearningRate;
+  head.schedule.kind = ScheduleKind::kCosine;
+  return head;
+}
+
+Phase TunePhase(const char* name, const Recipe& recipe, int split_point) {
+  Phase tune = LastPhase(name, recipe);
+  tune.split_point = split_point;
+  tune.backbone_learning_rate = recipe.learning_rate;
+  tune.stage_decay = recipe.stage_decay;
+  tune.l2_sp = recipe.l2_sp;
+  return tune;
+}
+
+// Stages with parameters: pooling does not count as unfrozen.
+std::vector<int> TrainableStages(const Backbone& backbone) {
   std::vector<int> trainable;
   for (int i = 0; i < backbone.num_stages(); ++i) {
     if (backbone.parameter_count(i, i + 1) > 0) trainable.push_back(i);
   }
-  const auto available = static_cast<int>(trainable.size());
-  if (effective.unfreeze_stages < 1 || effective.unfreeze_stages > available) {
-    return absl::InvalidArgumentError(absl::StrCat("unfreeze_stages: got ", effective.unfreeze_stages, ", want 1 to ",
-                                                   available, ", the stages of ", backbone.name()));
-  }
-  Phase head = LastPhase("head", effective);
-  head.split_point = backbone.num_stages();
-  head.epochs = effective.head_epochs;
-  head.head_learning_rate = kHeadLearningRate;
-  Phase tune = LastPhase("fine-tune", effective);
-  tune.split_point = trainable[available - effective.unfreeze_stages];
-  tune.backbone_learning_rate = effective.learning_rate;
-  return std::vector<Phase>{head, tune};
+  return trainable;
 }
 
-std::vector<Phase> Scratch(const StrategyOptions& effective) {
-  Phase scratch = LastPhase("scratch", effective);
+// The trainable stages that a recipe unfreezes, ascending.
+absl::StatusOr<std::vector<int>> UnfrozenStages(const Recipe& recipe, const Backbone& backbone) {
+  const std::vector<int> trainable = TrainableStages(backbone);
+  const auto available = static_cast<int>(trainable.size());
+  if (recipe.unfreeze_from.empty()) {
+    if (recipe.unfreeze_stages < 1 || recipe.unfreeze_stages > available) {
+      return absl::InvalidArgumentError(absl::StrCat("fine_tune.unfreeze_stages: got ", recipe.unfreeze_stages,
+                                                     ", want 1 to ", available, ", the stages of ", backbone.name()));
+    }
+    return std::vector<int>(trainable.end() - recipe.unfreeze_stages, trainable.end());
+  }
+  std::vector<std::string> names;
+  for (size_t i = 0; i < trainable.size(); ++i) {
+    names.push_back(backbone.stage_names()[trainable[i]]);
+    if (names.back() == recipe.unfreeze_from) return std::vector<int>(trainable.begin() + i, trainable.end());
+  }
+  return absl::InvalidArgumentError(absl::StrCat("fine_tune.unfreeze_from: got \"", recipe.unfreeze_from,
+                                                 "\", want one of ", absl::StrJoin(names, ", ")));
+}
+
+absl::StatusOr<std::vector<Phase>> FineTune(const Recipe& recipe, const Backbone& backbone) {
+  ASSIGN_OR_RETURN(const std::vector<int> unfrozen, UnfrozenStages(recipe, backbone));
+  return std::vector<Phase>{HeadsOwnPhase(recipe, backbone), TunePhase("fine-tune", recipe, unfrozen.front())};
+}
+
+// Every phase unfreezes one stage more; the epochs are shared out, what is left over goes to the last ones.
+absl::StatusOr<std::vector<Phase>> Gradual(const Recipe& recipe, const Backbone& backbone) {
+  ASSIGN_OR_RETURN(const std::vector<int> unfrozen, UnfrozenStages(recipe, backbone));
+  const auto count = static_cast<int>(unfrozen.size());
+  if (recipe.epochs < count) {
+    return absl::InvalidArgumentError(absl::StrCat("epochs: got ", recipe.epochs, ", want at least ", count,
+                                                   ", one for each stage that is unfrozen"));
+  }
+  std::vector<Phase> phases{HeadsOwnPhase(recipe, backbone)};
+  for (int i = 0; i < count; ++i) {
+    phases.push_back(TunePhase("", recipe, unfrozen[count - 1 - i]));
+    phases.back().name = absl::StrCat("unfreeze-", i + 1);
+    phases.back().epochs = recipe.epochs / count + (i >= count - recipe.epochs % count ? 1 : 0);
+  }
+  return phases;
+}
+
+std::vector<Phase> Scratch(const Recipe& recipe) {
+  Phase scratch = LastPhase("scratch", recipe);
   scratch.split_point = 0;
-  scratch.backbone_learning_rate = effective.learning_rate;
-  scratch.weight_decay = kScratchWeightDecay;
+  scratch.backbone_learning_rate = recipe.learning_rate;
   scratch.batch_norm = BatchNormPolicy::kTrainUnfrozen;
   return {scratch};
 }
 
 }  // namespace
 
-absl::StatusOr<StrategyOptions> WithDefaults(const StrategyOptions& options) {
-  const Defaults defaults = DefaultsOf(options.strategy);
-  StrategyOptions full = options;
-  full.epochs = OrDefault(full.epochs, defaults.epochs);
-  full.batch_size = OrDefault(full.batch_size, kBatchSize);
-  full.learning_rate = OrDefault(full.learning_rate, defaults.learning_rate);
-  Violations violations;
-  violations.Range("epochs", full.epochs, 1, kMaxEpochs);
-  violations.Range("batch_size", full.batch_size, defaults.min_batch_size, kMaxBatchSize);
-  if (!(full.learning_rate > 0 && full.learning_rate <= kMaxLearningRate)) {
-    violations.Add(absl::StrCat("learning_rate: got ", full.learning_rate, ", want > 0 and <= ", kMaxLearningRate));
-  }
-  if (options.strategy == Strategy::kFineTune) {
-    full.unfreeze_stages = OrDefault(full.unfreeze_stages, kUnfreezeStages);
-    full.head_epochs = OrDefault(full.head_epochs, kHeadEpochs);
-    violations.Range("unfreeze_stages", full.unfreeze_stages, 1, 1'000);
-    violations.Range("head_epochs", full.head_epochs, 1, kMaxEpochs);
-  } else {
-    if (full.unfreeze_stages != 0) violations.Add("unfreeze_stages: only with the fine-tune strategy");
-    if (full.head_epochs != 0) violations.Add("head_epochs: only with the fine-tune strategy");
-  }
-  RETURN_IF_ERROR(violations.status());
-  return full;
+std::string KeyOf(const Phase& p) {
+  const OptimizerOptions& o = p.optimizer;
+  const ScheduleOptions& s = p.schedule;
+  const std::vector<double> numbers{
+      p.head_learning_rate, p.backbone_learning_rate, p.stage_decay, p.weight_decay, p.label_smoothing, p.clip_norm,
+      p.l2_sp, p.ema_decay, p.mix.mixup_alpha, p.mix.cutmix_alpha, o.momentum, o.beta1, o.beta2, o.smoothing, o.epsilon,
+      s.warmup_epochs, s.step_epochs, s.step_factor, s.peak_fraction, s.start_factor, s.end_factor};
+  const std::vector<int> counts{p.split_point, p.epochs, p.batch_size, p.accumulate_batches,
+                                static_cast<int>(o.kind), o.nesterov ? 1 : 0, o.history, static_cast<int>(s.kind),
+                                p.augmented_views, static_cast<int>(p.batch_norm)};
+  const auto exact = [](std::string* out, double value) { absl::StrAppendFormat(out, "%.17g", value); };
+  return absl::StrCat(absl::StrJoin(counts, " "), " ", absl::StrJoin(numbers, " ", exact), " ", KeyOf(p.augment));
 }
 
-absl::StatusOr<std::vector<Phase>> MakePhases(const StrategyOptions& effective, const Backbone& backbone) {
-  if (effective.strategy == Strategy::kFrozenHead) return FrozenHead(effective, backbone);
+absl::StatusOr<std::vector<Phase>> MakePhases(const Recipe& recipe, const Backbone& backbone) {
+  if (recipe.strategy == Strategy::kFrozenHead) return FrozenHead(recipe, backbone);
   if (!backbone.architecture().trainable) {
     return absl::InvalidArgumentError(
         absl::StrCat("backbone: ", backbone.name(), " can only be used frozen; want strategy frozen-head"));
   }
-  if (effective.strategy == Strategy::kFineTune) return FineTune(effective, backbone);
-  return Scratch(effective);
+  if (recipe.strategy == Strategy::kFineTune) return FineTune(recipe, backbone);
+  if (recipe.strategy == Strategy::kGradual) return Gradual(recipe, backbone);
+  return Scratch(recipe);
 }
 
 }  // namespace graft

@@ -1,18 +1,13 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/backbone/backbone.h"
+#include "worker/train/recipe.h"
 
 namespace graft {
-
-enum class Schedule {
-  kConstant,
-  kCosine
-};  // kCosine: to zero over the phase, SGDR without restarts (arXiv:1608.03983)
 
 // Which batch-norm layers learn running statistics; frozen stages never do (pytorch issue 66073).
 enum class BatchNormPolicy {
@@ -23,37 +18,34 @@ enum class BatchNormPolicy {
 // One stretch of training with fixed settings. A strategy is a list of these and nothing else.
 struct Phase {
   std::string name;
-  int split_point = 0;                  // stages [0, split_point) are frozen and run once per image
+  int split_point = 0;               // stages [0, split_point) are frozen
   int epochs = 1;
-  int batch_size = 32;                  // images
+  int batch_size = 32;               // images
+  int accumulate_batches = 1;        // that make one step; L-BFGS takes the whole split for one
   double head_learning_rate = 1e-2;
-  double backbone_learning_rate = 0;    // of the unfrozen stages; must be > 0 when there are any
-  double momentum = 0.9;                // SGD
-  double weight_decay = 0;              // L2, not on norms and biases
-  Schedule schedule = Schedule::kConstant;
+  double backbone_learning_rate = 0; // of the last unfrozen stage; must be > 0 when there are any
+  double stage_decay = 1;            // of the rate, for each stage further from the head
+  OptimizerOptions optimizer;
+  double weight_decay = 0;           // not on norms and biases
+  ScheduleOptions schedule;
+  double label_smoothing = 0;
+  double clip_norm = 0;              // of all gradients together; 0: off (Pascanu et al. 2013, arXiv:1211.5063)
+  double l2_sp = 0;                  // of (l2_sp / 2) |w - pretrained w|^2; 0: off (Li et al. 2018, arXiv:1802.01483)
+  double ema_decay = 0;              // of the average of the weights; 0: off (Polyak and Juditsky 1992)
+  MixOptions mix;
+  AugmentSpec augment;
+  int augmented_views = 0;           // kept for each picture; 0: every epoch computes new ones
   BatchNormPolicy batch_norm = BatchNormPolicy::kEval;
 };
 
-enum class Strategy { kFrozenHead, kFineTune, kScratch };
+// Equal for phases that train alike and only for them, whatever they are called; not for people.
+std::string KeyOf(const Phase& phase);
 
-// What a user chooses; zero of a number means its default.
-struct StrategyOptions {
-  Strategy strategy = Strategy::kFrozenHead;
-  int epochs = 0;
-  int batch_size = 0;
-  double learning_rate = 0;
-  int unfreeze_stages = 0;
-  int head_epochs = 0;
-};
-
-// The same with every default filled in.
-//   InvalidArgument  every violation, one a line: "epochs: got -1, want 1 to 10000"
-absl::StatusOr<StrategyOptions> WithDefaults(const StrategyOptions& options);
-
-// The phases of a strategy. FINE_TUNE trains the head first: a random head's gradients would wreck the backbone
-// (Chollet 2016; Kumar et al. 2022, arXiv:2202.10054). SCRATCH wants an untrained backbone (Backbone::Untrained).
-//   InvalidArgument  unfreeze_stages is more than the backbone has; the backbone can only be used frozen and the
-//                    strategy is another
-absl::StatusOr<std::vector<Phase>> MakePhases(const StrategyOptions& effective, const Backbone& backbone);
+// The phases of a recipe with defaults. FINE_TUNE and GRADUAL train the head first: a random head's gradients would
+// wreck the backbone (Chollet 2016; Kumar et al. 2022, arXiv:2202.10054). SCRATCH wants an untrained backbone
+// (Backbone::Untrained).
+//   InvalidArgument  unfreeze_stages is more than the backbone has; unfreeze_from is none of them; the backbone can only
+//                    be used frozen and the strategy is another; GRADUAL has fewer epochs than stages to unfreeze
+absl::StatusOr<std::vector<Phase>> MakePhases(const Recipe& recipe, const Backbone& backbone);
 
 }  // namespace graft

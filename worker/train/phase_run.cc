@@ -5,72 +5,195 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/torch_status.h"
+#include "worker/base/random.h"
 #include "worker/base/status.h"
 
 namespace graft {
 namespace {
 
 constexpr int64_t kPredictBatch = 32;
+constexpr int64_t kWindowImages = 1024;               // whose activations are computed before they are trained on
+constexpr int64_t kWindowBytes = int64_t{256} << 20;
+constexpr uint64_t kDropoutStream = 0x64726f70;       // "drop": keys of other users of CounterRandom differ
 
-Sgd MakeOptimizer(const Phase& phase, const Suffix& suffix) {
-  std::vector<Sgd::Parameter> parameters;
-  for (const Suffix::Parameter& p : suffix.Parameters()) {
-    parameters.push_back({p.name, p.value, p.in_head ? phase.head_learning_rate : phase.backbone_learning_rate,
-                          p.decays ? phase.weight_decay : 0.0, at::Tensor()});
+// Each stage further from the head learns more slowly by the decay: the last unfrozen one at the phase's rate.
+std::unique_ptr<Optimizer> MakeOptimizer(const Phase& phase, const Suffix& suffix) {
+  const std::vector<Suffix::Parameter> all = suffix.Parameters();
+  int last_stage = 0;
+  for (const Suffix::Parameter& p : all) {
+    if (!p.in_head) last_stage = std::max(last_stage, p.stage);
   }
-  return Sgd(std::move(parameters), phase.momentum);
+  std::vector<Optimizer::Parameter> parameters;
+  for (const Suffix::Parameter& p : all) {
+    const double rate = p.in_head ? phase.head_learning_rate
+                                  : phase.backbone_learning_rate * std::pow(phase.stage_decay, last_stage - p.stage);
+    parameters.push_back({p.name, p.value, rate, p.decays ? phase.weight_decay : 0.0});
+  }
+  return Optimizer::Create(phase.optimizer, std::move(parameters));
 }
+
+bool IsHeadOnly(const Phase& phase, const Backbone& backbone) { return phase.split_point == backbone.num_stages(); }
 
 // A head alone is too little work to share, running statistics have one writer, and a GPU wants the whole batch.
-int NumReplicas(const Phase& phase, const Suffix& suffix, const WorkerPool& pool) {
-  const bool head_only = suffix.Parameters().size() == 2;
-  return head_only || suffix.Parameters().front().value.is_cuda() || phase.batch_norm == BatchNormPolicy::kTrainUnfrozen
-             ? 1
-             : pool.size();
+int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& pool) {
+  const bool alone = IsHeadOnly(phase, backbone) || backbone.device().is_cuda() ||
+                     phase.batch_norm == BatchNormPolicy::kTrainUnfrozen;
+  return alone ? 1 : pool.size();
 }
 
-at::Tensor LabelsOf(const Activations& activations, const int64_t* indices, int64_t n) {
-  at::Tensor labels = at::empty({n}, at::kLong);
-  for (int64_t i = 0; i < n; ++i) labels.data_ptr<int64_t>()[i] = activations.examples()[indices[i]].label;
-  return labels;
+at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
+  at::Tensor targets = at::zeros({n, classes});
+  for (int64_t i = 0; i < n; ++i) targets[i][activations.examples()[indices[i]].label] = 1;
+  return targets;
+}
+
+uint64_t DropoutKey(uint64_t seed, int phase, int epoch, int64_t begin) {
+  return CounterRandom({kDropoutStream, seed, static_cast<uint64_t>(phase), static_cast<uint64_t>(epoch),
+                        static_cast<uint64_t>(begin)})
+      .Next();
 }
 
 }  // namespace
 
-PhaseRun::PhaseRun(const Phase& phase, std::unique_ptr<Suffix> suffix, WorkerPool* pool)
-    : phase_(phase), pool_(pool), suffix_(std::move(suffix)), optimizer_(MakeOptimizer(phase, *suffix_)) {
-  const int replicas = NumReplicas(phase, *suffix_, *pool);
+// Pictures whose activations are in memory together.
+struct PhaseRun::Batch {
+  const int64_t* indices = nullptr;
+  int64_t n = 0;
+  Mix mix;
+  at::Tensor targets;    // [n, classes]
+  at::Tensor head_mask;  // [n, head's last width], or undefined
+};
+
+// One update's batches, all random choices made.
+struct PhaseRun::Step {
+  int64_t view = 0;
+  std::vector<Batch> batches;
+  double weight = 0;      // what the summed loss is divided by
+  EpochTotals totals;     // of the last ComputeGradients()
+  bool overflowed = false;
+};
+
+PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, std::unique_ptr<Suffix> suffix,
+                   WorkerPool* pool)
+    : options_(std::move(options)), backbone_(std::move(backbone)), pool_(pool), suffix_(std::move(suffix)),
+      // On a CPU bfloat16 gains in the forward pass and loses more in the backward one (ADR 17).
+      precision_(backbone_->device().is_cuda() ? options_.precision : Precision::kFloat32),
+      optimizer_(MakeOptimizer(options_.phase, *suffix_)), average_(options_.phase.ema_decay),
+      scaler_(precision_ == Precision::kFloat16) {
+  const int replicas = NumReplicas(options_.phase, *backbone_, *pool);
   for (int i = 1; i < replicas; ++i) replicas_.push_back(suffix_->Replicate());
+  loss_.kind = options_.head.type == HeadType::kLinearSvm ? LossKind::kSquaredHinge : LossKind::kCrossEntropy;
+  loss_.label_smoothing = options_.phase.label_smoothing;
+  loss_.class_weights = options_.class_weights;
+  if (options_.phase.l2_sp > 0) {
+    // A new suffix has the pretrained weights, whatever was trained since.
+    const Suffix pretrained(*backbone_, options_.phase.split_point, options_.head, suffix_->num_classes(), 0);
+    for (const Suffix::Parameter& p : pretrained.Parameters()) {
+      if (!p.in_head) anchors_[p.name] = p.value.detach();
+    }
+  }
+  const bool train_norms = options_.phase.batch_norm == BatchNormPolicy::kTrainUnfrozen;
+  suffix_->SetBatchNormTraining(train_norms);
 }
 
-double PhaseRun::LearningRateFactor(int epoch, double fraction_of_epoch) const {
-  if (phase_.schedule == Schedule::kConstant) return 1;
-  return 0.5 * (1 + std::cos(M_PI * (epoch + fraction_of_epoch) / phase_.epochs));
+PhaseRun::~PhaseRun() = default;
+
+int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
+  const Phase& phase = options_.phase;
+  if (phase.optimizer.kind == OptimizerKind::kLbfgs) return count;
+  const int64_t end = std::min<int64_t>(begin + int64_t{phase.batch_size} * phase.accumulate_batches, count);
+  // One picture has no batch statistics where the network has narrowed to one pixel: it joins the step before it.
+  return phase.batch_norm == BatchNormPolicy::kTrainUnfrozen && end + 1 == count ? count : end;
 }
 
-int64_t PhaseRun::BatchEnd(int64_t begin, int64_t count) const {
-  const int64_t end = std::min<int64_t>(begin + phase_.batch_size, count);
-  // One picture has no batch statistics where the network has narrowed to one pixel: it joins the batch before it.
-  return phase_.batch_norm == BatchNormPolicy::kTrainUnfrozen && end + 1 == count ? count : end;
+// Whole steps whose activations are computed together, by all threads, before they are trained on. An epoch's windows
+// begin at the same pictures whether it was interrupted or not.
+int64_t PhaseRun::WindowEnd(const Activations& activations, int64_t begin, int64_t count) const {
+  const PreprocessSpec& spec = activations.options().preprocessing;
+  const int64_t largest_row = int64_t{spec.crop_px} * spec.crop_px * 3 * 4;
+  const int64_t step = std::max<int64_t>(1, StepEnd(0, count));
+  const int64_t images = std::min(kWindowImages, kWindowBytes / largest_row);
+  const int64_t window = std::max<int64_t>(1, images / step) * step;
+  const int64_t end = std::min(count, (begin / window + 1) * window);
+  return end + 1 == count ? count : end;  // see StepEnd()
 }
 
-absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations, const int64_t* indices, int64_t n,
-                                int64_t batch_size, Totals* totals) {
-  ASSIGN_OR_RETURN(const at::Tensor input, activations.Gather(indices, n));
+void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order,
+                    Step* step) {
+  const Phase& phase = options_.phase;
+  step->view = ViewOfEpoch(epoch, phase.augmented_views);
+  const int64_t count = end - begin;
+  for (int64_t at = 0; at < count;) {
+    int64_t n = std::min<int64_t>(phase.batch_size, count - at);
+    if (phase.batch_norm == BatchNormPolicy::kTrainUnfrozen && at + n + 1 == count) ++n;
+    Batch batch;
+    batch.indices = order + begin + at;
+    batch.n = n;
+    batch.targets = OneHot(activations, batch.indices, n, suffix_->num_classes());
+    const auto key = static_cast<uint64_t>(begin + at);
+    const at::IntArrayRef row = activations.row_sizes();
+    const bool is_map = row.size() == 4;
+    batch.mix = DrawMix(phase.mix, n, is_map ? row[2] : 1, is_map ? row[3] : 1, options_.seed, options_.index, epoch, key);
+    if (batch.mix.mixes) {
+      const at::Tensor partner = at::tensor(at::ArrayRef<int64_t>(batch.mix.partner), at::kLong);
+      batch.targets = MixTargets(batch.targets, batch.targets.index_select(0, partner), batch.mix);
+    }
+    batch.head_mask = DropoutMask(options_.head.dropout, n, suffix_->head().last_width(),
+                                  DropoutKey(options_.seed, options_.index, epoch, begin + at));
+    step->weight += LossWeight(batch.targets, loss_);
+    step->batches.push_back(std::move(batch));
+    at += n;
+  }
+}
+
+absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations, const Step& step, const Batch& batch,
+                                int64_t begin, int64_t end, EpochTotals* totals) {
+  ASSIGN_OR_RETURN(at::Tensor input, activations.Gather(batch.indices + begin, end - begin, step.view));
+  at::Tensor partners;
+  if (batch.mix.mixes) {
+    std::vector<int64_t> indices;
+    for (int64_t i = begin; i < end; ++i) indices.push_back(batch.indices[batch.mix.partner[i]]);
+    ASSIGN_OR_RETURN(partners, activations.Gather(indices.data(), end - begin, step.view));
+  }
   return TryTorch("train a batch", [&] {
     at::AutoGradMode enable_grad(true);
-    const at::Tensor logits = replica->Forward(input);  // [n, classes]
-    const at::Tensor labels = LabelsOf(activations, indices, n).to(logits.device());
-    const at::Tensor loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
-    (loss / static_cast<double>(batch_size)).backward();
+    const AutocastScope autocast(precision_, backbone_->device());
+    if (precision_ == Precision::kFloat32) {
+      input = input.to(at::kFloat);
+      if (partners.defined()) partners = partners.to(at::kFloat);
+    }
+    if (partners.defined()) input = MixActivations(input, partners, batch.mix);
+    const at::Tensor mask = batch.head_mask.defined() ? batch.head_mask.slice(0, begin, end) : batch.head_mask;
+    const at::Tensor logits = replica->Forward(input, mask).to(at::kFloat);  // [n, classes]
+    const at::Tensor targets = batch.targets.slice(0, begin, end).to(logits.device());
+    const at::Tensor loss = LossSum(logits, targets, loss_);
+    (loss * (scaler_.scale() / step.weight)).backward();
     totals->loss = loss.item<double>();
-    totals->correct = logits.argmax(1).eq(labels).sum().item<int64_t>();
-    totals->images = n;
+    totals->correct = logits.argmax(1).eq(targets.argmax(1)).sum().item<int64_t>();
+    totals->images = end - begin;
     return absl::OkStatus();
   });
+}
+
+absl::Status PhaseRun::RunBatch(const Activations& activations, const Step& step, const Batch& batch,
+                                EpochTotals* sum) {
+  const auto shards = std::min<int64_t>(static_cast<int64_t>(replicas_.size()) + 1, batch.n);
+  std::vector<EpochTotals> totals(shards);
+  RETURN_IF_ERROR(pool_->ParallelFor(shards, [&](int, int64_t shard) {
+    const int64_t begin = batch.n * shard / shards, end = batch.n * (shard + 1) / shards;
+    Suffix* replica = shard == 0 ? suffix_.get() : replicas_[shard - 1].get();
+    return RunShard(replica, activations, step, batch, begin, end, &totals[shard]);
+  }));
+  for (const EpochTotals& t : totals) {
+    sum->loss += t.loss;
+    sum->correct += t.correct;
+    sum->images += t.images;
+  }
+  return absl::OkStatus();
 }
 
 void PhaseRun::SumGradients() {
@@ -92,76 +215,131 @@ void PhaseRun::SumGradients() {
   }
 }
 
-absl::StatusOr<PhaseRun::Totals> PhaseRun::Step(const Activations& activations, const int64_t* indices, int64_t n) {
-  const auto shards = std::min<int64_t>(static_cast<int64_t>(replicas_.size()) + 1, n);
-  std::vector<Totals> totals(shards);
-  RETURN_IF_ERROR(pool_->ParallelFor(shards, [&](int, int64_t shard) {
-    const int64_t begin = n * shard / shards, end = n * (shard + 1) / shards;
-    Suffix* replica = shard == 0 ? suffix_.get() : replicas_[shard - 1].get();
-    return RunShard(replica, activations, indices + begin, end - begin, n, &totals[shard]);
-  }));
-  Totals sum;
-  for (const Totals& t : totals) {
-    sum.loss += t.loss;
-    sum.correct += t.correct;
-    sum.images += t.images;
+// Unscales, adds what pulls towards the pretrained weights, clips. Returns the norm before clipping.
+double PhaseRun::FinishGradients() {
+  torch::NoGradGuard no_grad;
+  const Phase& phase = options_.phase;
+  double squares = 0;
+  const bool needs_norm = phase.clip_norm > 0 || precision_ == Precision::kFloat16;
+  auto parameters = suffix_->Parameters();
+  for (Suffix::Parameter& p : parameters) {
+    at::Tensor& gradient = p.value.mutable_grad();
+    if (!gradient.defined()) continue;
+    if (scaler_.scale() != 1) gradient.div_(scaler_.scale());
+    const auto anchor = anchors_.find(p.name);
+    if (anchor != anchors_.end()) gradient.add_(p.value.detach() - anchor->second, phase.l2_sp);
+    if (needs_norm) squares += gradient.pow(2).sum().item<double>();
   }
-  return sum;
+  const double norm = std::sqrt(squares);
+  if (phase.clip_norm > 0 && norm > phase.clip_norm) {
+    for (Suffix::Parameter& p : parameters) {
+      if (p.value.grad().defined()) p.value.mutable_grad().mul_(phase.clip_norm / (norm + 1e-6));  // torch's clip_grad_norm_
+    }
+  }
+  return norm;
 }
 
-absl::StatusOr<PhaseRun::Totals> PhaseRun::TrainEpoch(const Activations& activations,
-                                                      const std::vector<int64_t>& order, int epoch,
-                                                      const CancelToken& cancel,
-                                                      const std::function<absl::Status(int64_t)>& progress) {
-  RETURN_IF_ERROR(TryTorch("set batch norm", [&] {
-    suffix_->SetBatchNormTraining(phase_.batch_norm == BatchNormPolicy::kTrainUnfrozen);
+absl::StatusOr<double> PhaseRun::ComputeGradients(const Activations& activations, Step* step) {
+  step->totals = EpochTotals();
+  for (Suffix::Parameter& p : suffix_->Parameters()) p.value.mutable_grad().reset();
+  for (const Batch& batch : step->batches) RETURN_IF_ERROR(RunBatch(activations, *step, batch, &step->totals));
+  RETURN_IF_ERROR(TryTorch("sum the gradients", [&] {
+    SumGradients();
+    step->overflowed = !std::isfinite(FinishGradients());
+    if (step->overflowed && precision_ == Precision::kFloat16) {
+      for (Suffix::Parameter& p : suffix_->Parameters()) p.value.mutable_grad().reset();  // the step is left out
+    }
     return absl::OkStatus();
   }));
-  Totals sum;
-  const auto count = static_cast<int64_t>(order.size());
-  for (int64_t begin = 0, end = 0; begin < count; begin = end) {
-    RETURN_IF_ERROR(cancel.status());
-    end = BatchEnd(begin, count);
-    ASSIGN_OR_RETURN(const Totals step, Step(activations, order.data() + begin, end - begin));
-    sum.last_rate_factor = LearningRateFactor(epoch, static_cast<double>(begin) / static_cast<double>(count));
-    RETURN_IF_ERROR(TryTorch("update the weights", [&] {
-      SumGradients();
-      optimizer_.Step(sum.last_rate_factor);
-      return absl::OkStatus();
-    }));
-    sum.loss += step.loss;
-    sum.correct += step.correct;
-    sum.images += step.images;
-    if (!std::isfinite(sum.loss)) {
-      return absl::InvalidArgumentError(absl::StrCat("the loss became infinite in epoch ", epoch + 1, " of phase \"",
-                                                     phase_.name, "\": want a smaller learning_rate"));
-    }
-    RETURN_IF_ERROR(progress(sum.images));
-  }
-  return sum;
+  return step->totals.loss / step->weight;
 }
 
-absl::StatusOr<std::vector<float>> PhaseRun::Predict(const Activations& activations, const CancelToken& cancel) {
-  const int64_t count = activations.size();
-  if (count == 0) return std::vector<float>();
-  suffix_->SetBatchNormTraining(false);
-  const int64_t classes = suffix_->num_classes();
-  std::vector<float> probabilities(count * classes);
-  RETURN_IF_ERROR(
-      pool_->ParallelFor((count + kPredictBatch - 1) / kPredictBatch, [&](int, int64_t batch) -> absl::Status {
-        RETURN_IF_ERROR(cancel.status());
-        const int64_t begin = batch * kPredictBatch, n = std::min(kPredictBatch, count - begin);
-        std::vector<int64_t> indices(n);
-        std::iota(indices.begin(), indices.end(), begin);
-        ASSIGN_OR_RETURN(const at::Tensor input, activations.Gather(indices.data(), n));
-        return TryTorch("evaluate a batch", [&] {
-          torch::NoGradGuard no_grad;
-          const at::Tensor rows = at::softmax(suffix_->Forward(input), 1).cpu().contiguous();
-          std::copy_n(rows.data_ptr<float>(), n * classes, probabilities.data() + begin * classes);
-          return absl::OkStatus();
-        });
-      }));
-  return probabilities;
+absl::Status PhaseRun::TrainEpoch(Activations* activations, const std::vector<int64_t>& order, int epoch,
+                                  const CancelToken& cancel, EpochTotals* totals,
+                                  const std::function<absl::Status()>& after_step) {
+  const auto count = static_cast<int64_t>(order.size());
+  const int64_t images = std::max<int64_t>(1, StepEnd(0, count));
+  int64_t steps = 0;
+  for (int64_t begin = 0; begin < count; begin = StepEnd(begin, count)) ++steps;
+  const int64_t view = ViewOfEpoch(epoch, options_.phase.augmented_views);
+  for (int64_t begin = totals->images, prepared = -1; begin < count; begin = totals->images) {
+    RETURN_IF_ERROR(cancel.status());
+    if (begin >= prepared) {
+      prepared = WindowEnd(*activations, begin, count);
+      RETURN_IF_ERROR(activations->Prepare(view, order.data() + begin, prepared - begin, pool_, cancel));
+    }
+    Step step;
+    RETURN_IF_ERROR(TryTorch("plan a step", [&] {
+      Plan(*activations, epoch, begin, StepEnd(begin, count), order.data(), &step);
+      return absl::OkStatus();
+    }));
+    const double factor = LearningRateFactor(options_.phase.schedule, epoch * steps + begin / images,
+                                             options_.phase.epochs * steps, steps);
+    // A batch of classes that all weigh nothing teaches nothing.
+    if (step.weight > 0) {
+      EpochTotals first;
+      bool is_first = true;
+      RETURN_IF_ERROR(optimizer_->Step(factor, [&]() -> absl::StatusOr<double> {
+        absl::StatusOr<double> loss = ComputeGradients(*activations, &step);
+        if (std::exchange(is_first, false)) first = step.totals;
+        return loss;
+      }).status());
+      step.totals = first;
+    } else {
+      for (const Batch& batch : step.batches) step.totals.images += batch.n;
+    }
+    scaler_.Update(step.overflowed);
+    RETURN_IF_ERROR(TryTorch("average the weights", [&] {
+      average_.Update(*suffix_);
+      return absl::OkStatus();
+    }));
+    totals->loss += step.totals.loss;
+    totals->weight += step.weight;
+    totals->correct += step.totals.correct;
+    totals->images += step.totals.images;
+    totals->last_rate_factor = factor;
+    if (!std::isfinite(totals->loss)) {
+      return absl::InvalidArgumentError(absl::StrCat("the loss became infinite in epoch ", epoch + 1, " of phase \"",
+                                                     options_.phase.name, "\": want a smaller learning_rate"));
+    }
+    RETURN_IF_ERROR(after_step());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
+                                                 const std::map<std::string, at::Tensor>& weights,
+                                                 Activations* activations, WorkerPool* pool,
+                                                 const CancelToken& cancel) {
+  const int64_t count = activations->size(), classes = options.num_classes;
+  std::vector<float> logits(count * classes);
+  std::unique_ptr<Suffix> suffix;
+  RETURN_IF_ERROR(TryTorch("prepare to predict", [&]() -> absl::Status {
+    suffix = std::make_unique<Suffix>(*options.backbone, options.split_point, options.head, classes, 0);
+    RETURN_IF_ERROR(suffix->LoadState(weights).status());
+    suffix->PrepareToPredict();
+    return absl::OkStatus();
+  }));
+  const auto run = [&](const std::vector<int64_t>& indices, int64_t begin) -> absl::Status {
+    RETURN_IF_ERROR(cancel.status());
+    const int64_t n = std::min<int64_t>(kPredictBatch, static_cast<int64_t>(indices.size()) - begin);
+    ASSIGN_OR_RETURN(const at::Tensor input, activations->Gather(indices.data() + begin, n));
+    return TryTorch("evaluate a batch", [&] {
+      torch::NoGradGuard no_grad;
+      const at::Tensor rows = suffix->Forward(input.to(at::kFloat)).cpu().contiguous();
+      std::copy_n(rows.data_ptr<float>(), n * classes, logits.data() + indices[begin] * classes);
+      return absl::OkStatus();
+    });
+  };
+  for (int64_t window = 0; window < count; window += kWindowImages) {
+    std::vector<int64_t> indices(std::min(kWindowImages, count - window));
+    std::iota(indices.begin(), indices.end(), window);
+    const auto n = static_cast<int64_t>(indices.size());
+    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
+    RETURN_IF_ERROR(pool->ParallelFor((n + kPredictBatch - 1) / kPredictBatch,
+                                      [&](int, int64_t batch) { return run(indices, batch * kPredictBatch); }));
+  }
+  return logits;
 }
 
 }  // namespace graft

@@ -1,19 +1,35 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/backbone/precision.h"
 #include "worker/base/cancel_token.h"
 #include "worker/base/worker_pool.h"
 #include "worker/data/activations.h"
 #include "worker/model/suffix.h"
+#include "worker/train/loss.h"
+#include "worker/train/loss_scaler.h"
+#include "worker/train/mix.h"
+#include "worker/train/optimizer.h"
 #include "worker/train/phase.h"
-#include "worker/train/sgd.h"
+#include "worker/train/weight_average.h"
 
 namespace graft {
+
+// How far an epoch is.
+struct EpochTotals {
+  double loss = 0;        // weighted sum over images, nats
+  double weight = 0;
+  int64_t correct = 0;
+  int64_t images = 0;
+  double last_rate_factor = 0;  // of the learning rates, at the last step
+};
 
 // One phase's training: a suffix, a replica of it for each pool thread, and the optimizer.
 //
@@ -23,42 +39,69 @@ namespace graft {
 // Threads: one at a time.
 class PhaseRun {
  public:
-  struct Totals {
-    double loss = 0;      // sum over images, nats
-    int64_t correct = 0;
-    int64_t images = 0;
-    double last_rate_factor = 0;  // of the learning rates, at the epoch's last step
+  struct Options {
+    Phase phase;
+    int index = 0;               // of the phase in its job
+    uint64_t seed = 0;
+    HeadOptions head;
+    std::vector<double> class_weights;  // empty: all 1
+    Precision precision = Precision::kFloat32;  // of the unfrozen stages on CUDA; not kAuto
   };
+  PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
+  ~PhaseRun();
 
-  PhaseRun(const Phase& phase, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
-
-  // One pass over `order` (indices into `activations`); epoch from 0. `progress` is called after each batch with the
-  // images done.
+  // Goes on with an epoch (from 0) over `order` (indices into `activations`) where `totals` stands. `after_step` is
+  // called after each step.
   //   InvalidArgument  the loss became infinite or not a number;  Cancelled, DataLoss, ResourceExhausted, Internal
-  absl::StatusOr<Totals> TrainEpoch(const Activations& activations, const std::vector<int64_t>& order, int epoch,
-                                    const CancelToken& cancel,
-                                    const std::function<absl::Status(int64_t done)>& progress);
+  absl::Status TrainEpoch(Activations* activations, const std::vector<int64_t>& order, int epoch,
+                          const CancelToken& cancel, EpochTotals* totals,
+                          const std::function<absl::Status()>& after_step);
 
-  // Class probabilities of all examples, row-major [activations.size()][classes].   Errors as above.
-  absl::StatusOr<std::vector<float>> Predict(const Activations& activations, const CancelToken& cancel);
+  // What a model of this phase's weights is: the averages when the phase has them.
+  std::map<std::string, at::Tensor> Weights() const { return average_.Weights(*suffix_); }
 
   Suffix& suffix() { return *suffix_; }
-  Sgd& optimizer() { return optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  WeightAverage& average() { return average_; }
+  LossScaler& scaler() { return scaler_; }
 
  private:
-  double LearningRateFactor(int epoch, double fraction_of_epoch) const;
-  // Where the batch that begins at `begin` of `count` pictures ends.
-  int64_t BatchEnd(int64_t begin, int64_t count) const;
-  absl::StatusOr<Totals> Step(const Activations& activations, const int64_t* indices, int64_t n);
-  absl::Status RunShard(Suffix* replica, const Activations& activations, const int64_t* indices, int64_t n,
-                        int64_t batch_size, Totals* totals);
+  struct Step;
+  struct Batch;
+  int64_t StepEnd(int64_t begin, int64_t count) const;
+  int64_t WindowEnd(const Activations& activations, int64_t begin, int64_t count) const;
+  void Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order, Step* step);
+  absl::StatusOr<double> ComputeGradients(const Activations& activations, Step* step);
+  absl::Status RunBatch(const Activations& activations, const Step& step, const Batch& batch, EpochTotals* sum);
+  absl::Status RunShard(Suffix* replica, const Activations& activations, const Step& step, const Batch& batch,
+                        int64_t begin, int64_t end, EpochTotals* totals);
   void SumGradients();
+  double FinishGradients();
 
-  const Phase& phase_;
+  const Options options_;
+  const std::shared_ptr<const Backbone> backbone_;
   WorkerPool* const pool_;
   std::unique_ptr<Suffix> suffix_;
+  const Precision precision_;
   std::vector<std::unique_ptr<Suffix>> replicas_;  // beyond suffix_ itself, which is shard 0's
-  Sgd optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::map<std::string, at::Tensor> anchors_;  // pretrained weights, for L2-SP
+  LossOptions loss_;
+  WeightAverage average_;
+  LossScaler scaler_;
 };
+
+struct PredictOptions {
+  std::shared_ptr<const Backbone> backbone;
+  int split_point = 0;
+  HeadOptions head;
+  int64_t num_classes = 0;
+};
+
+// Logits of all examples, row-major [activations->size()][classes], by `weights` as they are served: folded, float32.
+//   Cancelled, DataLoss, ResourceExhausted, Internal
+absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
+                                                 const std::map<std::string, at::Tensor>& weights,
+                                                 Activations* activations, WorkerPool* pool, const CancelToken& cancel);
 
 }  // namespace graft

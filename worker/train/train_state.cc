@@ -1,26 +1,85 @@
 #include "worker/train/train_state.h"
 
+#include <cmath>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "worker/backbone/safetensors.h"
 #include "worker/base/status.h"
 
 namespace graft {
 namespace {
 
-constexpr char kWeights[] = "weights.";
-constexpr char kMomentum[] = "momentum.";
+// Calls visit(prefix, tensors) for each group, visit(name, number) for each number.
+template <typename State, typename Visit>
+void ForEachField(State& s, Visit&& visit) {
+  visit("weights.", s.weights);
+  visit("optimizer.", s.optimizer);
+  visit("averages.", s.averages);
+  visit("best.", s.best_weights);
+  visit("phase", s.phase);
+  visit("epoch", s.epoch);
+  visit("loss", s.totals.loss);
+  visit("weight", s.totals.weight);
+  visit("correct", s.totals.correct);
+  visit("images", s.totals.images);
+  visit("rate_factor", s.totals.last_rate_factor);
+  visit("epoch_seconds", s.epoch_seconds);
+  visit("average_steps", s.average_steps);
+  visit("loss_scale", s.loss_scale);
+  visit("sound_steps", s.sound_steps);
+  visit("best_metric", s.best_metric);
+  visit("best_epoch", s.best_epoch);
+  visit("stale_epochs", s.stale_epochs);
+}
+
+class Writer {
+ public:
+  explicit Writer(SafeTensors* file) : file_(file) {}
+  void operator()(const char* prefix, const TrainState::Tensors& tensors) {
+    for (const auto& [name, tensor] : tensors) file_->tensors.emplace(prefix + name, tensor);
+  }
+  void operator()(const char* name, double value) { file_->metadata[name] = absl::StrFormat("%.17g", value); }
+  void operator()(const char* name, int64_t value) { file_->metadata[name] = absl::StrCat(value); }
+  void operator()(const char* name, int value) { file_->metadata[name] = absl::StrCat(value); }
+
+ private:
+  SafeTensors* const file_;
+};
+
+class Reader {
+ public:
+  explicit Reader(SafeTensors* file) : file_(file) {}
+  void operator()(const char* prefix, TrainState::Tensors& tensors) {
+    const absl::string_view begins(prefix);
+    for (const auto& [name, tensor] : file_->tensors) {
+      if (absl::StartsWith(name, begins)) tensors.emplace(name.substr(begins.size()), tensor);
+    }
+  }
+  void operator()(const char* name, double& value) {
+    sound_ = sound_ && absl::SimpleAtod(file_->metadata[name], &value) && !std::isnan(value);
+  }
+  template <typename Integer>
+  void operator()(const char* name, Integer& value) {
+    sound_ = sound_ && absl::SimpleAtoi(file_->metadata[name], &value) && value >= 0;
+  }
+  bool sound() const { return sound_; }
+
+ private:
+  SafeTensors* const file_;
+  bool sound_ = true;
+};
 
 }  // namespace
 
 std::string SerializeTrainState(const TrainState& state) {
   SafeTensors file;
-  for (const auto& [name, tensor] : state.weights) file.tensors.emplace(kWeights + name, tensor);
-  for (const auto& [name, tensor] : state.momentum) file.tensors.emplace(kMomentum + name, tensor);
-  file.metadata = {{"fingerprint", state.fingerprint},
-                   {"phase", absl::StrCat(state.phase)},
-                   {"epoch", absl::StrCat(state.epoch)}};
+  file.metadata["fingerprint"] = state.fingerprint;
+  ForEachField(state, Writer(&file));
   return SerializeSafeTensors(file);
 }
 
@@ -28,14 +87,9 @@ absl::StatusOr<TrainState> ParseTrainState(absl::string_view bytes) {
   ASSIGN_OR_RETURN(SafeTensors file, ParseSafeTensors(bytes));
   TrainState state;
   state.fingerprint = file.metadata["fingerprint"];
-  if (!absl::SimpleAtoi(file.metadata["phase"], &state.phase) ||
-      !absl::SimpleAtoi(file.metadata["epoch"], &state.epoch)) {
-    return absl::DataLossError("training state: no phase or epoch in it");
-  }
-  for (auto& [name, tensor] : file.tensors) {
-    if (absl::StartsWith(name, kWeights)) state.weights.emplace(name.substr(sizeof(kWeights) - 1), tensor);
-    if (absl::StartsWith(name, kMomentum)) state.momentum.emplace(name.substr(sizeof(kMomentum) - 1), tensor);
-  }
+  Reader reader(&file);
+  ForEachField(state, reader);
+  if (!reader.sound()) return absl::DataLossError("training state: a number is missing or damaged");
   return state;
 }
 

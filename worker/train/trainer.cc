@@ -3,12 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/sha256.h"
@@ -18,108 +17,25 @@
 #include "worker/model/checkpoint.h"
 #include "worker/model/suffix.h"
 #include "worker/train/phase_run.h"
+#include "worker/train/progress_report.h"
+#include "worker/train/train_check.h"
+#include "worker/train/train_data.h"
 #include "worker/train/train_state.h"
 
 namespace graft {
 namespace {
 
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-// Passes progress on, at most twice a second and always the last.
-class ProgressReport {
- public:
-  ProgressReport(TrainObserver* observer, std::string activity, int64_t total)
-      : observer_(observer), activity_(std::move(activity)), total_(total) {}
-  absl::Status operator()(int64_t done) {
-    const double seconds = watch_.seconds();
-    if (done < total_ && seconds < next_) return absl::OkStatus();
-    next_ = seconds + 0.5;
-    return observer_->OnProgress({activity_, done, total_, static_cast<double>(done) / std::max(seconds, 1e-9)});
-  }
-
- private:
-  TrainObserver* const observer_;
-  const std::string activity_;
-  const int64_t total_;
-  const Stopwatch watch_;
-  double next_ = 0.5;
-};
-
-absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backbone) {
-  if (phases.empty()) return absl::InvalidArgumentError("phases: got none, want at least one");
-  for (size_t i = 0; i < phases.size(); ++i) {
-    const Phase& p = phases[i];
-    const std::string where = absl::StrCat("phases[", i, "].");
-    if (p.split_point < 0 || p.split_point > backbone.num_stages()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, "split_point: got ", p.split_point, ", want 0 to ", backbone.num_stages()));
-    }
-    if (i > 0 && p.split_point > phases[i - 1].split_point) {
-      // Its frozen prefix is the pretrained one: what an earlier phase trained there would be lost without a word.
-      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want at most ",
-                                                     phases[i - 1].split_point, ", that of the phase before"));
-    }
-    if (p.epochs < 1 || p.batch_size < 1)
-      return absl::InvalidArgumentError(absl::StrCat(where, "epochs and batch_size: want >= 1"));
-    const int64_t unfrozen = backbone.parameter_count(p.split_point, backbone.num_stages());
-    const bool fine_tunes = p.split_point < backbone.num_stages();
-    if (fine_tunes && !backbone.architecture().trainable) {
-      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want ",
-                                                     backbone.num_stages(), ": ", backbone.name(), " stays frozen"));
-    }
-    if (fine_tunes && unfrozen == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, "split_point: got ", p.split_point,
-                       ", which unfreezes stages without parameters: nothing of the backbone would be trained"));
-    }
-    if (fine_tunes && !(p.backbone_learning_rate > 0)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, "backbone_learning_rate: got ", p.backbone_learning_rate, ", want > 0"));
-    }
-    if (!(p.head_learning_rate > 0)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, "head_learning_rate: got ", p.head_learning_rate, ", want > 0"));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckPreprocessing(const PreprocessSpec& preprocessing, const Backbone& backbone) {
-  RETURN_IF_ERROR(preprocessing.Validate());
-  return backbone.architecture().input.Check("preprocessing.crop_px", preprocessing.crop_px);
-}
-
-absl::Status CheckData(const Dataset& data) {
-  if (data.class_names.size() < 2) return absl::InvalidArgumentError("classes: got fewer than two");
-  if (data.train.empty()) return absl::InvalidArgumentError("train: got no pictures");
-  if (data.validation.empty()) return absl::InvalidArgumentError("validation: got no pictures");
-  for (const auto* split : {&data.train, &data.validation, &data.test}) {
-    for (const Example& example : *split) {
-      if (example.label < 0 || example.label >= static_cast<int>(data.class_names.size())) {
-        return absl::InvalidArgumentError(absl::StrCat("label: got ", example.label, " for picture ", example.id));
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
 // Everything that the trained weights depend on.
-std::string Fingerprint(const TrainOptions& options, const Dataset& data, int pool_size) {
+std::string Fingerprint(const TrainOptions& options, const Dataset& data, int pool_size, Precision precision) {
   Sha256 sha;
+  const EarlyStopping& stop = options.early_stopping;
   sha.Update(absl::StrCat(options.backbone->digest(), " ", options.seed, " ", pool_size, " ",
-                          options.activation_cache_bytes, " ", KeyOf(options.preprocessing), "\n",
-                          absl::StrJoin(data.class_names, "\t"), "\n"));
-  for (const Phase& p : options.phases) {
-    sha.Update(absl::StrCat(p.split_point, " ", p.epochs, " ", p.batch_size, " ", p.head_learning_rate, " ",
-                            p.backbone_learning_rate, " ", p.momentum, " ", p.weight_decay, " ",
-                            static_cast<int>(p.schedule), " ", static_cast<int>(p.batch_norm), "\n"));
-  }
+                          KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
+                          HeadTypeName(options.head.type), " ", options.head.hidden_width, " ", stop.patience, " ",
+                          static_cast<int>(stop.metric), " ", static_cast<int>(options.class_balance), " ",
+                          absl::StrFormat("%.17g %.17g %.17g", options.head.dropout, stop.min_delta, stop.holdout),
+                          "\n", absl::StrJoin(data.class_names, "\t"), "\n"));
+  for (const Phase& p : options.phases) sha.Update(KeyOf(p) + "\n");
   for (const auto* split : {&data.train, &data.validation}) {
     for (const Example& example : *split) sha.Update(absl::StrCat(example.id, " ", example.label, "\n"));
     sha.Update("\n");
@@ -128,11 +44,15 @@ std::string Fingerprint(const TrainOptions& options, const Dataset& data, int po
 }
 
 // The last step of an epoch can overflow after its loss was still finite.
-absl::Status CheckFinite(const std::vector<float>& probabilities) {
-  if (std::all_of(probabilities.begin(), probabilities.end(), [](float p) { return std::isfinite(p); })) {
-    return absl::OkStatus();
-  }
+absl::Status CheckFinite(const std::vector<float>& logits) {
+  if (std::all_of(logits.begin(), logits.end(), [](float z) { return std::isfinite(z); })) return absl::OkStatus();
   return absl::InvalidArgumentError("learning_rate: the weights overflowed; want a lower one");
+}
+
+std::vector<int> LabelsOf(const std::vector<Example>& examples) {
+  std::vector<int> labels;
+  for (const Example& example : examples) labels.push_back(example.label);
+  return labels;
 }
 
 // One training, from its options to its result.
@@ -143,147 +63,205 @@ class Training {
       : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
 
   absl::StatusOr<TrainResult> Run() {
-    RETURN_IF_ERROR(CheckPhases(options_.phases, *options_.backbone));
-    RETURN_IF_ERROR(CheckPreprocessing(options_.preprocessing, *options_.backbone));
-    RETURN_IF_ERROR(CheckData(data_));
-    fingerprint_ = Fingerprint(options_, data_, pool_->size());
+    RETURN_IF_ERROR(CheckTraining(options_, data_));
+    ASSIGN_OR_RETURN(precision_, ResolvePrecision(options_.precision, options_.backbone->device()));
+    fingerprint_ = Fingerprint(options_, data_, pool_->size(), precision_);
     if (!options_.resume_state.empty()) RETURN_IF_ERROR(ParseResume());
-    base_split_ = options_.phases[0].split_point;
-    for (const Phase& phase : options_.phases) base_split_ = std::min(base_split_, phase.split_point);
-    ASSIGN_OR_RETURN(base_, MakeActivations(base_split_, nullptr));
+    MakeTrainData();
     for (size_t i = state_.phase; i < options_.phases.size(); ++i) RETURN_IF_ERROR(RunPhase(static_cast<int>(i)));
     return MakeResult();
   }
 
  private:
-  // The activations of the two splits that training needs, at one split point.
-  struct Splits {
-    std::unique_ptr<Activations> train, validation;
-  };
-
   absl::Status ParseResume() {
     absl::StatusOr<TrainState> state = ParseTrainState(options_.resume_state);
     if (!state.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", state.status().message()));
     if (state->fingerprint != fingerprint_) {
       return absl::FailedPreconditionError(
-          "resume_state: it is of another job, dataset, backbone or number of threads");
+          "resume_state: it is of another job, dataset, backbone, precision or number of threads");
     }
-    if (state->phase < 0 || state->phase >= static_cast<int>(options_.phases.size()) || state->epoch < 0) {
-      return absl::FailedPreconditionError("resume_state: phase out of range");
-    }
+    const bool in_range = state->phase < static_cast<int>(options_.phases.size()) &&
+                          state->epoch <= options_.phases[state->phase].epochs;
+    if (!in_range) return absl::FailedPreconditionError("resume_state: phase or epoch out of range");
     state_ = *std::move(state);
     return absl::OkStatus();
   }
 
-  absl::StatusOr<Splits> MakeActivations(int split_point, const Splits* base) {
-    Splits splits;
-    const auto make = [&](const std::vector<Example>& examples, double share, const Activations* from) {
-      Activations::Options o;
-      o.backbone = options_.backbone;
-      o.preprocessing = options_.preprocessing;
-      o.split_point = split_point;
-      o.image_limits = options_.image_limits;
-      o.budget_bytes = static_cast<int64_t>(static_cast<double>(options_.activation_cache_bytes) * share);
-      return std::make_unique<Activations>(o, &examples, data_.read, from);
-    };
-    const double train_share =
-        static_cast<double>(data_.train.size()) / static_cast<double>(data_.train.size() + data_.validation.size());
-    splits.train = make(data_.train, train_share, base != nullptr ? base->train.get() : nullptr);
-    splits.validation = make(data_.validation, 1 - train_share, base != nullptr ? base->validation.get() : nullptr);
-    ProgressReport report(observer_, "features", splits.train->size() + splits.validation->size());
-    RETURN_IF_ERROR(splits.train->Fill(pool_, cancel_, [&](int64_t done) { return report(done); }));
-    const int64_t train_size = splits.train->size();
-    RETURN_IF_ERROR(splits.validation->Fill(pool_, cancel_, [&](int64_t done) { return report(train_size + done); }));
-    if (base == nullptr && splits.train->cached() < splits.train->size()) {
-      RETURN_IF_ERROR(observer_->OnWarning(absl::StrCat(
-          "activation cache: ", splits.train->cached(), " of ", splits.train->size(),
-          " training pictures fit its budget; the others are computed again each epoch")));
-    }
-    return splits;
+  void MakeTrainData() {
+    TrainData::Options o;
+    o.backbone = options_.backbone;
+    o.preprocessing = options_.preprocessing;
+    o.phases = options_.phases;
+    o.precision = precision_;
+    o.seed = options_.seed;
+    o.holdout = options_.early_stopping.patience > 0 ? options_.early_stopping.holdout : 0;
+    o.image_limits = options_.image_limits;
+    o.budget_bytes = options_.activation_cache_bytes;
+    o.store = options_.activation_store;
+    o.pool = pool_;
+    pictures_ = std::make_unique<TrainData>(o, data_);
+    train_labels_ = LabelsOf(pictures_->train());
   }
 
-  absl::StatusOr<std::unique_ptr<Suffix>> MakeSuffix(const Phase& phase) {
-    absl::StatusOr<std::unique_ptr<Suffix>> suffix;
-    RETURN_IF_ERROR(TryTorch("build the trained stages", [&]() -> absl::Status {
-      suffix = std::make_unique<Suffix>(*options_.backbone, phase.split_point, data_.class_names.size(), options_.seed);
-      return (*suffix)->LoadState(state_.weights).status();
-    }));
-    return suffix;
+  // With the state that a resumed phase goes on from.
+  absl::Status MakeRun(int index) {
+    PhaseRun::Options o;
+    o.phase = options_.phases[index];
+    o.index = index;
+    o.seed = options_.seed;
+    o.head = options_.head;
+    o.precision = precision_;
+    const auto classes = static_cast<int>(data_.class_names.size());
+    if (options_.class_balance == ClassBalance::kWeights) o.class_weights = BalancedWeights(train_labels_, classes);
+    return TryTorch("build the trained stages", [&]() -> absl::Status {
+      auto suffix = std::make_unique<Suffix>(*options_.backbone, o.phase.split_point, o.head, classes, options_.seed);
+      RETURN_IF_ERROR(LoadWeights(suffix.get()));
+      PhaseStarted started = Describe(options_.phases[index], index, *options_.backbone, options_.head, classes);
+      for (int i = 0; i < index; ++i) started.epochs_before += options_.phases[i].epochs;
+      RETURN_IF_ERROR(observer_->OnPhase(started));
+      run_ = std::make_unique<PhaseRun>(o, options_.backbone, std::move(suffix), pool_);
+      if (!state_.optimizer.empty()) {
+        const absl::Status loaded = run_->optimizer().LoadState(state_.optimizer);
+        if (!loaded.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", loaded.message()));
+      }
+      run_->average().Restore(state_.averages, state_.average_steps);
+      if (precision_ == Precision::kFloat16) run_->scaler().Restore(state_.loss_scale, state_.sound_steps);
+      return absl::OkStatus();
+    });
   }
 
-  absl::Status AnnouncePhase(int index) {
-    const Phase& phase = options_.phases[index];
-    const Backbone& backbone = *options_.backbone;
-    PhaseStarted started;
-    started.phase = &phase;
-    started.index = index;
-    for (int i = phase.split_point; i < backbone.num_stages(); ++i) {
-      if (backbone.parameter_count(i, i + 1) > 0) started.trained_stages.push_back(backbone.stage_names()[i]);
-    }
-    started.parameters.trainable_backbone = backbone.parameter_count(phase.split_point, backbone.num_stages());
-    started.parameters.trainable_head = (backbone.feature_width() + 1) * static_cast<int64_t>(data_.class_names.size());
-    started.parameters.frozen = backbone.parameter_count(0, phase.split_point);
-    return observer_->OnPhase(started);
+  absl::Status LoadWeights(Suffix* suffix) const {
+    const absl::StatusOr<int> absent = suffix->LoadState(state_.weights);
+    if (!absent.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", absent.status().message()));
+    // A phase that begins takes the stages it unfreezes from the backbone.
+    const bool under_way = state_.epoch > 0 || state_.totals.images > 0;
+    if (!under_way || *absent == 0) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat("resume_state: ", *absent, " weights are missing"));
   }
 
   absl::Status RunPhase(int index) {
     const Phase& phase = options_.phases[index];
-    RETURN_IF_ERROR(AnnouncePhase(index));
-    Splits derived;
-    const bool use_base = phase.split_point == base_split_;
-    if (!use_base) {
-      ASSIGN_OR_RETURN(derived, MakeActivations(phase.split_point, &base_));
-    }
-    const Splits& activations = use_base ? base_ : derived;
-    ASSIGN_OR_RETURN(std::unique_ptr<Suffix> suffix, MakeSuffix(phase));
-    run_ = std::make_unique<PhaseRun>(phase, std::move(suffix), pool_);
-    for (Sgd::Parameter& p : run_->optimizer().parameters()) {
-      const auto it = state_.momentum.find(p.name);
-      if (it != state_.momentum.end()) p.momentum = at::empty_like(p.value).copy_(it->second).detach();
-    }
+    RETURN_IF_ERROR(MakeRun(index));
+    std::optional<ProgressReport> report;
+    ASSIGN_OR_RETURN(const TrainData::Phased pictures,
+                     pictures_->Enter(index, cancel_, [&](int64_t done, int64_t total) {
+                       if (!report) report.emplace(observer_, "features", total);
+                       return (*report)(done);
+                     }));
     Stopwatch watch;
     const int first = state_.epoch;
-    for (int epoch = first; epoch < phase.epochs; ++epoch) {
-      RETURN_IF_ERROR(
-          RunEpoch(phase, index, epoch, activations, [&] { return watch.seconds() / (epoch - first + 1); }));
+    while (state_.epoch < phase.epochs && !IsStale()) {
+      const absl::Status ran =
+          RunEpoch(index, pictures, [&] { return watch.seconds() / (state_.epoch - first + 1); });
+      // A drain costs the next process nothing.
+      if (absl::IsCancelled(ran) && cancel_.reason() == StopReason::kDrain) RETURN_IF_ERROR(SaveState(phase));
+      RETURN_IF_ERROR(ran);
     }
-    if (first >= phase.epochs) {  // resumed after the last epoch
-      ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
+    last_weights_.clear();
+    if (options_.early_stopping.patience > 0) {
+      if (state_.best_epoch != state_.epoch) last_weights_ = run_->Weights();
+      state_.weights = state_.best_weights;
+    } else {
+      state_.weights = run_->Weights();
     }
-    state_.phase = index + 1;  // the next phase starts afresh: only the weights go on
-    state_.epoch = 0;
-    state_.weights = run_->suffix().State();
-    state_.momentum.clear();
+    ASSIGN_OR_RETURN(validation_logits_, Logits(index, state_.weights, pictures.validation));
+    if (!last_weights_.empty() && index + 1 == static_cast<int>(options_.phases.size())) {
+      ASSIGN_OR_RETURN(last_logits_, Logits(index, last_weights_, pictures.validation));
+    }
+    // The next phase starts afresh: only the weights go on.
+    TrainState next;
+    next.weights = state_.weights;
+    next.phase = index + 1;
+    state_ = std::move(next);
     return absl::OkStatus();
   }
 
-  absl::Status RunEpoch(const Phase& phase, int index, int epoch, const Splits& activations,
-                        const std::function<double()>& mean_epoch_seconds) {
+  bool IsStale() const {
+    return options_.early_stopping.patience > 0 && state_.stale_epochs >= options_.early_stopping.patience;
+  }
+
+  absl::StatusOr<std::vector<float>> Logits(int phase, const TrainState::Tensors& weights, Activations* activations) {
+    PredictOptions o;
+    o.backbone = options_.backbone;
+    o.split_point = options_.phases[phase].split_point;
+    o.head = options_.head;
+    o.num_classes = static_cast<int64_t>(data_.class_names.size());
+    ASSIGN_OR_RETURN(std::vector<float> logits, PredictLogits(o, weights, activations, pool_, cancel_));
+    RETURN_IF_ERROR(CheckFinite(logits));
+    return logits;
+  }
+
+  absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
+    ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(phase, run_->Weights(), activations));
+    const auto classes = static_cast<int>(data_.class_names.size());
+    return Evaluate(data_.class_names, LabelsOf(activations->examples()), Softmax(logits, classes, 1));
+  }
+
+  std::vector<int64_t> OrderOf(int phase, int epoch) const {
+    const auto classes = static_cast<int>(data_.class_names.size());
+    if (options_.class_balance == ClassBalance::kSampling) {
+      return BalancedIndices(train_labels_, classes, options_.seed, phase, epoch);
+    }
+    return ShuffledIndices(static_cast<int64_t>(train_labels_.size()), options_.seed, phase, epoch);
+  }
+
+  absl::Status RunEpoch(int index, const TrainData::Phased& pictures, const std::function<double()>& mean_seconds) {
+    const Phase& phase = options_.phases[index];
     Stopwatch watch;
-    const std::vector<int64_t> order = ShuffledIndices(activations.train->size(), options_.seed, index, epoch);
-    ProgressReport report(observer_, "train", activations.train->size());
-    ASSIGN_OR_RETURN(const PhaseRun::Totals totals,
-                     run_->TrainEpoch(*activations.train, order, epoch, cancel_, [&](int64_t done) {
-                       return done < activations.train->size() ? report(done) : absl::OkStatus();
-                     }));
-    const double train_seconds = watch.seconds();
-    ASSIGN_OR_RETURN(validation_probabilities_, run_->Predict(*activations.validation, cancel_));
-    RETURN_IF_ERROR(CheckFinite(validation_probabilities_));
-    const Evaluation validation = Evaluate(data_.class_names, LabelsOf(data_.validation), validation_probabilities_);
+    const std::vector<int64_t> order = OrderOf(index, state_.epoch);
+    const auto count = static_cast<int64_t>(order.size());
+    ProgressReport report(observer_, "train", count);
+    const double before = state_.epoch_seconds;
+    const absl::Status trained =
+        run_->TrainEpoch(pictures.train, order, state_.epoch, cancel_, &state_.totals, [&]() -> absl::Status {
+          if (state_.totals.images >= count) return absl::OkStatus();
+          state_.epoch_seconds = before + watch.seconds();
+          const bool old = options_.state_seconds > 0 && since_state_.seconds() >= options_.state_seconds;
+          if (old) RETURN_IF_ERROR(SaveState(phase));
+          return report(state_.totals.images);
+        });
+    RETURN_IF_ERROR(trained);
+    const double train_seconds = before + watch.seconds();
     EpochMetrics m;
     m.phase = phase.name;
-    m.epoch = epoch + 1;
+    m.epoch = state_.epoch + 1;
     m.phase_epochs = phase.epochs;
-    m.train_loss = totals.loss / static_cast<double>(totals.images);
+    const EpochTotals& totals = state_.totals;
+    m.train_loss = totals.loss / std::max(totals.weight, 1e-12);
     m.train_accuracy = static_cast<double>(totals.correct) / static_cast<double>(totals.images);
+    ASSIGN_OR_RETURN(const Evaluation validation, Measure(index, pictures.validation));
     m.val_loss = validation.loss;
     m.val_accuracy = validation.accuracy;
+    if (pictures.held_out != nullptr) {
+      ASSIGN_OR_RETURN(const Evaluation held_out, Measure(index, pictures.held_out));
+      KeepBest(held_out, &m);
+    }
     m.learning_rate = phase.head_learning_rate * totals.last_rate_factor;
     m.images_per_second = static_cast<double>(totals.images) / std::max(train_seconds, 1e-9);
-    m.seconds = watch.seconds();
-    m.eta_seconds = mean_epoch_seconds() * RemainingEpochs(index, epoch + 1);
+    m.seconds = before + watch.seconds();
+    m.eta_seconds = mean_seconds() * RemainingEpochs(index, m.epoch);
+    ++state_.epoch;
+    state_.totals = EpochTotals();
+    state_.epoch_seconds = 0;
     RETURN_IF_ERROR(observer_->OnEpoch(m));
-    return SaveState(index, epoch + 1, m);
+    if (since_state_.seconds() < options_.state_seconds / 10 && state_.epoch < phase.epochs) return absl::OkStatus();
+    return SaveState(phase);
+  }
+
+  void KeepBest(const Evaluation& held_out, EpochMetrics* m) {
+    const EarlyStopping& stop = options_.early_stopping;
+    m->held_out_loss = held_out.loss;
+    m->held_out_accuracy = held_out.accuracy;
+    // Larger is better.
+    const double metric = stop.metric == StopMetric::kLoss ? -held_out.loss : held_out.accuracy;
+    m->best = state_.best_weights.empty() || metric > state_.best_metric + stop.min_delta;
+    ++state_.stale_epochs;
+    if (!m->best) return;
+    state_.best_metric = metric;
+    state_.best_epoch = m->epoch;
+    state_.stale_epochs = 0;
+    state_.best_weights.clear();
+    for (const auto& [name, value] : run_->Weights()) state_.best_weights[name] = value.clone();
   }
 
   int RemainingEpochs(int phase, int done) const {
@@ -292,58 +270,94 @@ class Training {
     return remaining;
   }
 
-  absl::Status SaveState(int phase, int epoch, const EpochMetrics& metrics) {
-    TrainState state;
-    state.fingerprint = fingerprint_;
-    state.phase = phase;
-    state.epoch = epoch;
-    state.weights = run_->suffix().State();
-    for (const Sgd::Parameter& p : run_->optimizer().parameters()) {
-      if (p.momentum.defined()) state.momentum.emplace(p.name, p.momentum);
+  absl::Status SaveState(const Phase& phase) {
+    state_.fingerprint = fingerprint_;
+    state_.weights = run_->suffix().State();
+    state_.optimizer = run_->optimizer().State();
+    state_.averages = run_->average().averages();
+    state_.average_steps = run_->average().steps();
+    state_.loss_scale = run_->scaler().scale();
+    state_.sound_steps = run_->scaler().sound_steps();
+    const absl::Status told =
+        observer_->OnState({phase.name, state_.epoch, state_.totals.images}, SerializeTrainState(state_));
+    since_state_ = Stopwatch();
+    return told;
+  }
+
+  absl::StatusOr<std::vector<float>> TestLogits(const TrainState::Tensors& weights, Activations* test) {
+    return Logits(static_cast<int>(options_.phases.size()) - 1, weights, test);
+  }
+
+  absl::Status AssessResult(TrainResult* result) {
+    const auto test = pictures_->Served(data_.test, result->split_point);
+    LabelledLogits test_split{&data_.test, {}}, validation{&data_.validation, validation_logits_};
+    if (!data_.test.empty()) {
+      ASSIGN_OR_RETURN(test_split.logits, TestLogits(state_.weights, test.get()));
     }
-    return observer_->OnState(metrics, SerializeTrainState(state));
+    result->assessment = Assess(data_.class_names, validation, test_split, options_.precision_target);
+    if (!last_logits_.empty()) {
+      std::vector<float> logits = last_logits_;
+      if (!data_.test.empty()) {
+        ASSIGN_OR_RETURN(logits, TestLogits(last_weights_, test.get()));
+      }
+      const std::vector<int> labels = LabelsOf(data_.test.empty() ? data_.validation : data_.test);
+      const auto classes = static_cast<int>(data_.class_names.size());
+      result->assessment.last_accuracy = Evaluate(data_.class_names, labels, Softmax(logits, classes, 1)).accuracy;
+    }
+    return Probe(&result->assessment);
   }
 
-  static std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-    std::vector<int> labels;
-    for (const Example& example : examples) labels.push_back(example.label);
-    return labels;
+  // What needs the frozen backbone's features, whatever was trained.
+  absl::Status Probe(Assessment* assessment) {
+    if (options_.folds == 0 && options_.learning_curve == 0) return absl::OkStatus();
+    const auto train = pictures_->TrainFeatures();
+    const auto validation = pictures_->Served(data_.validation, options_.backbone->num_stages());
+    const auto classes = static_cast<int>(data_.class_names.size());
+    const ProbeData probe{train.get(), validation.get(), classes, options_.seed, pool_, cancel_};
+    if (options_.folds > 0) {
+      std::vector<Suspect> issues;
+      ASSIGN_OR_RETURN(assessment->cross_validated, CrossValidate(probe, options_.folds, &issues));
+      assessment->label_issues.insert(assessment->label_issues.end(), issues.begin(), issues.end());
+    }
+    if (options_.learning_curve > 0) {
+      ASSIGN_OR_RETURN(assessment->learning_curve, MeasureLearningCurve(probe, options_.learning_curve));
+    }
+    return absl::OkStatus();
   }
 
-  absl::StatusOr<Evaluation> FinalEvaluation() {
-    if (data_.test.empty()) return Evaluate(data_.class_names, LabelsOf(data_.validation), validation_probabilities_);
-    Activations::Options o;
-    o.backbone = options_.backbone;
-    o.preprocessing = options_.preprocessing;
-    o.split_point = options_.phases.back().split_point;
-    o.image_limits = options_.image_limits;
-    o.budget_bytes = 0;  // each test picture is looked at once
-    const Activations test(o, &data_.test, data_.read);
-    ASSIGN_OR_RETURN(const std::vector<float> probabilities, run_->Predict(test, cancel_));
-    Evaluation evaluation = Evaluate(data_.class_names, LabelsOf(data_.test), probabilities);
-    evaluation.on_test = true;
-    return evaluation;
-  }
-
-  absl::StatusOr<TrainResult> MakeResult() {
-    TrainResult result;
-    ASSIGN_OR_RETURN(result.evaluation, FinalEvaluation());
-    result.split_point = options_.phases.back().split_point;
-    RETURN_IF_ERROR(TryTorch("write the checkpoint", [&] {
+  absl::StatusOr<std::string> MakeCheckpoint(int split_point, const TrainState::Tensors& weights, double temperature) {
+    std::string bytes;
+    RETURN_IF_ERROR(TryTorch("write the checkpoint", [&]() -> absl::Status {
       torch::NoGradGuard no_grad;
       Checkpoint c;
       c.backbone = options_.backbone->name();
       c.backbone_digest = options_.backbone->digest();
-      c.split_point = result.split_point;
+      c.split_point = split_point;
+      c.head = options_.head;
       c.class_names = data_.class_names;
       c.preprocessing = options_.preprocessing;
+      c.temperature = temperature;
       c.training_config = options_.training_config;
-      c.weights = run_->suffix().State();
-      c.golden_logits = run_->suffix().Forward(
-          options_.backbone->Forward(GoldenInputs(c.preprocessing), 0, result.split_point)).cpu();
-      result.checkpoint = SerializeCheckpoint(c);
+      c.weights = weights;
+      Suffix suffix(*options_.backbone, split_point, options_.head, static_cast<int64_t>(c.class_names.size()), 0);
+      RETURN_IF_ERROR(suffix.LoadState(weights).status());
+      c.golden_logits =
+          suffix.Forward(options_.backbone->Forward(GoldenInputs(c.preprocessing), 0, split_point)).cpu();
+      bytes = SerializeCheckpoint(c);
       return absl::OkStatus();
     }));
+    return bytes;
+  }
+
+  absl::StatusOr<TrainResult> MakeResult() {
+    TrainResult result;
+    result.split_point = options_.phases.back().split_point;
+    RETURN_IF_ERROR(AssessResult(&result));
+    const double temperature = result.assessment.calibration.temperature;
+    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(result.split_point, state_.weights, temperature));
+    if (!last_logits_.empty()) {
+      ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(result.split_point, last_weights_, temperature));
+    }
     return result;
   }
 
@@ -352,15 +366,44 @@ class Training {
   WorkerPool* const pool_;
   TrainObserver* const observer_;
   const CancelToken cancel_;
+  Precision precision_ = Precision::kFloat32;
   std::string fingerprint_;
   TrainState state_;
-  int base_split_ = 0;  // lowest of all phases: what lies before it is computed once for all of them
-  Splits base_;
+  Stopwatch since_state_;
+  std::unique_ptr<TrainData> pictures_;
+  std::vector<int> train_labels_;
   std::unique_ptr<PhaseRun> run_;
-  std::vector<float> validation_probabilities_;
+  std::vector<float> validation_logits_;  // of state_.weights
+  TrainState::Tensors last_weights_;      // of the last epoch, with early stopping
+  std::vector<float> last_logits_;
 };
 
 }  // namespace
+
+PhaseStarted Describe(const Phase& phase, int index, const Backbone& backbone, const HeadOptions& head,
+                      int64_t num_classes) {
+  PhaseStarted started;
+  started.phase = &phase;
+  started.index = index;
+  for (int i = phase.split_point; i < backbone.num_stages(); ++i) {
+    if (backbone.parameter_count(i, i + 1) > 0) started.trained_stages.push_back(backbone.stage_names()[i]);
+  }
+  started.parameters.trainable_backbone = backbone.parameter_count(phase.split_point, backbone.num_stages());
+  started.parameters.trainable_head = ParameterCount(head, backbone.feature_width(), num_classes);
+  started.parameters.frozen = backbone.parameter_count(0, phase.split_point);
+  return started;
+}
+
+void SetFrom(const Recipe& recipe, TrainOptions* options) {
+  options->head = recipe.head;
+  options->early_stopping = recipe.early_stopping;
+  options->class_balance = recipe.class_balance;
+  options->precision = recipe.precision;
+  options->precision_target = recipe.precision_target;
+  options->folds = recipe.folds;
+  options->learning_curve = recipe.learning_curve;
+  options->state_seconds = recipe.checkpoint_seconds;
+}
 
 absl::StatusOr<TrainResult> Train(const TrainOptions& options, const Dataset& data, WorkerPool* pool,
                                   TrainObserver* observer, const CancelToken& cancel) {

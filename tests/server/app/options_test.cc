@@ -1,6 +1,8 @@
 #include "server/options.h"
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -25,13 +27,14 @@ TEST(OptionsTest, DefaultsListenOnThisMachineOnly) {
   EXPECT_EQ(line->options.grpc_address, "127.0.0.1:50051");
   EXPECT_EQ(line->options.http_address, "127.0.0.1:8080");
   EXPECT_EQ(line->options.drain_grace, absl::Seconds(10));
+  EXPECT_EQ(line->options.activation_store_bytes, int64_t{8} << 30);
 }
 
 TEST(OptionsTest, EveryFlagArrives) {
   const auto line = Parse({"--data-dir=d", "--backbone-dir=b", "--grpc-address=0.0.0.0:1", "--http-address=[::]:2",
                            "--devices=cpu:3", "--log-format=json", "--log-level=debug", "--drain-grace=1m30s",
-                           "--activation-cache-bytes=4", "--model-cache-bytes=5", "--max-queued-jobs=6",
-                           "--max-queued-images=7"});
+                           "--activation-cache-bytes=4", "--activation-store-bytes=8", "--model-cache-bytes=5",
+                           "--max-queued-jobs=6", "--max-queued-images=7"});
   ASSERT_TRUE(line.ok()) << line.status();
   EXPECT_EQ(line->options.grpc_address, "0.0.0.0:1");
   EXPECT_EQ(line->options.http_address, "[::]:2");
@@ -40,6 +43,7 @@ TEST(OptionsTest, EveryFlagArrives) {
   EXPECT_EQ(line->options.log_level, "debug");
   EXPECT_EQ(line->options.drain_grace, absl::Seconds(90));
   EXPECT_EQ(line->options.activation_cache_bytes, 4);
+  EXPECT_EQ(line->options.activation_store_bytes, 8);
   EXPECT_EQ(line->options.model_cache_bytes, 5);
   EXPECT_EQ(line->options.max_queued_jobs, 6);
   EXPECT_EQ(line->options.max_queued_images, 7);
@@ -64,6 +68,14 @@ TEST(OptionsTest, AllViolationsComeInOneMessage) {
             "max-queued-jobs: got 0, want > 0");
 }
 
+TEST(OptionsTest, NoActivationStoreIsZeroBytesAndFewerAreInvalid) {
+  const auto none = Parse({"--data-dir=d", "--backbone-dir=b", "--activation-store-bytes=0"});
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(none->options.activation_store_bytes, 0);
+  EXPECT_EQ(Parse({"--data-dir=d", "--backbone-dir=b", "--activation-store-bytes=-1"}).status().message(),
+            "activation-store-bytes: got -1, want >= 0");
+}
+
 TEST(OptionsTest, DurationAndFormatAreChecked) {
   EXPECT_EQ(Parse({"--data-dir=d", "--backbone-dir=b", "--drain-grace=10"}).status().message(),
             "drain-grace: got \"10\", want a duration such as 10s or 1m30s");
@@ -86,7 +98,7 @@ TEST(OptionsTest, DescriptionNamesEveryOption) {
   ServerOptions options;
   options.data_dir = "d";
   const auto described = options.Describe();
-  EXPECT_EQ(described.size(), 12u);
+  EXPECT_EQ(described.size(), 13u);
   EXPECT_EQ(described.front(), (std::pair<std::string, std::string>("data_dir", "d")));
 }
 

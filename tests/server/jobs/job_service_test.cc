@@ -123,6 +123,35 @@ TEST_F(JobServiceTest, FineTuneGetsItsDefaults) {
   EXPECT_FALSE(job->spec().has_fine_tune());
 }
 
+TEST_F(JobServiceTest, GradualTakesFineTuneOptions) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_GRADUAL);
+  request.mutable_spec()->mutable_fine_tune()->set_unfreeze_stages(2);
+  const absl::StatusOr<v1::Job> job = service_.Start(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->effective().fine_tune().unfreeze_stages(), 2);
+  EXPECT_EQ(job->effective().fine_tune().head_epochs(), 10);
+  EXPECT_EQ(job->effective().fine_tune().stage_decay(), 1 / 2.6);
+}
+
+TEST_F(JobServiceTest, StageThatTheBackboneHasNotIsInvalid) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_FINE_TUNE);
+  request.mutable_spec()->mutable_fine_tune()->set_unfreeze_from("layer4");
+  const absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()),
+              StartsWith("spec.fine_tune.unfreeze_from: got \"layer4\", want one of features.0, "));
+}
+
+TEST_F(JobServiceTest, ArithmeticThatTheDeviceHasNotIsFailedPrecondition) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_precision(v1::PRECISION_FLOAT16);
+  const absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), StartsWith("spec.precision: got float16, want "));
+}
+
 TEST_F(JobServiceTest, AllViolationsComeInOneAnswer) {
   v1::StartJobRequest request;
   request.set_request_id(std::string(129, 'x'));
@@ -138,7 +167,8 @@ TEST_F(JobServiceTest, AllViolationsComeInOneAnswer) {
             "request_id: got 129 bytes, want at most 128\n"
             "spec.dataset: got \"No Name\", want 1 to 64 of [a-z0-9._-], starting with a letter or digit\n"
             "spec.backbone: got \"\", want a name from ListBackbones\n"
-            "spec.strategy: got 0, want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE or STRATEGY_SCRATCH\n"
+            "spec.strategy: got 0, want STRATEGY_FROZEN_HEAD, STRATEGY_FINE_TUNE, STRATEGY_GRADUAL, "
+            "STRATEGY_SCRATCH or STRATEGY_AUTO\n"
             "spec.model: got \"/\", want 1 to 64 of [a-z0-9._-], starting with a letter or digit\n"
             "spec.input_px: got 513, want 0 to 512\n"
             "spec.batch_size: got 5000 pictures of 513 px, want batch_size * input_px * input_px at most 51380224\n"
@@ -159,8 +189,8 @@ TEST_F(JobServiceTest, FineTuneOptionsNeedTheirStrategy) {
     v1::StartJobRequest request = Request();
     request.mutable_spec()->set_strategy(strategy);
     request.mutable_spec()->mutable_fine_tune()->set_head_epochs(2);
-    EXPECT_EQ(service_.Start(request).status().message(),
-              "spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE");
+    EXPECT_THAT(std::string(service_.Start(request).status().message()),
+                StartsWith("spec.fine_tune: got options, want them only with STRATEGY_FINE_TUNE and STRATEGY_GRADUAL"));
   }
 }
 
@@ -319,6 +349,22 @@ TEST_F(JobServiceTest, ListChecksItsWholeRequest) {
   const absl::Status status = service_.List(request).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_EQ(status.message(), "states[0]: got 0, want a JobState\npage_size: got 1001, want 1 to 1000");
+}
+
+TEST_F(JobServiceTest, AutoNeedsNoBackboneButAnInstalledOne) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_AUTO);
+  request.mutable_spec()->clear_backbone();
+  const absl::StatusOr<v1::Job> job = service_.Start(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->effective().strategy(), v1::STRATEGY_AUTO);
+  EXPECT_EQ(job->effective().auto_().budget_seconds(), 600);
+  EXPECT_EQ(job->effective().dataset_version(), "v1");
+  ScratchDirectory empty;
+  BackboneDirectory no_backbones(empty.path());
+  EXPECT_TRUE(absl::IsFailedPrecondition(JobService(jobs_.get(), &datasets_, &no_backbones).Start(request).status()));
+  request.mutable_spec()->mutable_auto_()->add_backbones("mobilenet_v2");
+  EXPECT_TRUE(absl::IsNotFound(service_.Start(request).status()));
 }
 
 TEST_F(JobServiceTest, CancelOfAQueuedJobEndsIt) {

@@ -51,7 +51,8 @@ class ClassifierTest : public JobTest {
     GRAFT_CHECK(job.ok() && job->has_value());
     const auto states = StateFiles::Open(directory_.path() + "/states");
     GRAFT_CHECK(states.ok());
-    JobRun(**job, {jobs_.get(), &datasets_, &blobs_, &backbones_, &metrics_, &*states, &pool_, "test", 1 << 30, {}}, {})
+    JobRun(**job, {jobs_.get(), &datasets_, &blobs_, &backbones_, &metrics_, &*states, nullptr, &pool_, "test",
+                  directory_.path() + "/tensorboard", 1 << 30, {}}, {})
         .Run();
   }
   absl::StatusOr<Classifier::Answer> Classify(const std::string& model, std::vector<std::string> images) {

@@ -52,6 +52,60 @@ TEST_F(JobRpcTest, StartTellsAllViolationsAtOnce) {
   EXPECT_THAT(ViolatedFields(status), testing::IsSupersetOf({"spec.dataset", "spec.backbone", "spec.strategy"}));
 }
 
+TEST_F(JobRpcTest, DescribeTellsAllViolationsAtOnceByTheirPaths) {
+  grpc::ClientContext context;
+  v1::StartJobRequest request;
+  request.mutable_spec()->set_dataset("flowers");
+  request.mutable_spec()->set_backbone("small_convnet");
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  request.mutable_spec()->set_epochs(-1);
+  request.mutable_spec()->mutable_optimizer()->set_momentum(2);
+  request.mutable_spec()->mutable_head()->set_type(static_cast<v1::HeadType>(99));
+  v1::JobDescription description;
+  const grpc::Status status = stub_->DescribeJob(&context, request, &description);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ViolatedFields(status),
+              testing::UnorderedElementsAre("spec.head.type", "spec.epochs", "spec.optimizer.momentum"));
+}
+
+TEST_F(JobRpcTest, DescribeOfAnUnknownDatasetIsNotFound) {
+  grpc::ClientContext context;
+  v1::StartJobRequest request;
+  request.mutable_spec()->set_dataset("flowers");
+  request.mutable_spec()->set_backbone("small_convnet");
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  v1::JobDescription description;
+  EXPECT_EQ(stub_->DescribeJob(&context, request, &description).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(JobRpcTest, DescribeAnswersAndQueuesNothing) {
+  DatasetVersion version;
+  version.name = "flowers";
+  version.version = "v1";
+  version.classes = {{"rose", 2, 1, 0}, {"tulip", 2, 1, 0}};
+  ASSERT_TRUE(datasets_->Commit(version, {}).ok());
+  v1::StartJobRequest request;
+  request.mutable_spec()->set_dataset("flowers");
+  request.mutable_spec()->set_backbone("small_convnet");  // needs no weights from scratch
+  request.mutable_spec()->set_strategy(v1::STRATEGY_SCRATCH);
+  v1::JobDescription description;
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = stub_->DescribeJob(&context, request, &description);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(description.effective().dataset_version(), "v1");
+  EXPECT_EQ(description.effective().epochs(), 30);
+  ASSERT_EQ(description.phases_size(), 1);
+  EXPECT_EQ(description.phases(0).phase(), "scratch");
+  EXPECT_GT(description.phases(0).parameters().trainable_backbone(), 0);
+  EXPECT_GT(description.defaults_size(), 0);
+  grpc::ClientContext context;
+  v1::ListJobsResponse list;
+  ASSERT_TRUE(stub_->ListJobs(&context, {}, &list).ok());
+  EXPECT_EQ(list.jobs_size(), 0);
+}
+
 TEST_F(JobRpcTest, GetListAndCancel) {
   const std::string id = QueueJob();
   v1::Job job;

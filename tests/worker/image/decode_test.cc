@@ -115,6 +115,105 @@ TEST(DecodeImageTest, EmptyInputIsAnUnknownFormat) {
   EXPECT_THAT(DecodeImage("", ImageLimits()).status().message(), HasSubstr("unknown format"));
 }
 
+// The mean of each `step` x `step` block, at the edge of what is there.
+Image AreaMean(const Image& image, int step) {
+  Image mean;
+  mean.width_px = (image.width_px + step - 1) / step;
+  mean.height_px = (image.height_px + step - 1) / step;
+  for (int y = 0; y < image.height_px; y += step) {
+    for (int x = 0; x < image.width_px; x += step) {
+      for (int c = 0; c < 3; ++c) {
+        int sum = 0, count = 0;
+        for (int v = y; v < std::min(y + step, image.height_px); ++v) {
+          for (int u = x; u < std::min(x + step, image.width_px); ++u, ++count) {
+            sum += image.rgb[(static_cast<size_t>(v) * image.width_px + u) * 3 + c];
+          }
+        }
+        mean.rgb.push_back(static_cast<uint8_t>((sum + count / 2) / count));
+      }
+    }
+  }
+  return mean;
+}
+
+Image Reduced(const std::string& name, int smallest_side_px) {
+  const auto image = DecodeImage(ReadGolden(name), ImageLimits(), smallest_side_px);
+  EXPECT_TRUE(image.ok()) << image.status();
+  return image.ok() ? *image : Image();
+}
+
+// The files have 26x18 px.
+TEST(ReducedDecodeTest, AJpegHasTheLargestFractionThatKeepsTheSide) {
+  const struct {
+    int smallest_side_px, width_px, height_px;
+  } cases[] = {{19, 26, 18}, {18, 26, 18}, {10, 26, 18}, {9, 13, 9}, {5, 13, 9},
+               {4, 7, 5},    {3, 7, 5},    {2, 4, 3},    {1, 4, 3}};
+  for (const auto& want : cases) {
+    for (const char* name : {"baseline.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg"}) {
+      const Image image = Reduced(name, want.smallest_side_px);
+      EXPECT_EQ(image.width_px, want.width_px) << name << " to " << want.smallest_side_px;
+      EXPECT_EQ(image.height_px, want.height_px) << name << " to " << want.smallest_side_px;
+      EXPECT_EQ(image.rgb.size(), size_t{3} * want.width_px * want.height_px);
+    }
+  }
+}
+
+TEST(ReducedDecodeTest, TheShorterSideIsNeverBelowWhatWasAskedFor) {
+  for (int side = 1; side <= 18; ++side) {
+    const Image image = Reduced("baseline.jpg", side);
+    EXPECT_GE(std::min(image.width_px, image.height_px), side);
+  }
+}
+
+TEST(ReducedDecodeTest, ZeroAndNegativeMeanWhole) {
+  for (const int side : {0, -1}) {
+    const Image image = Reduced("baseline.jpg", side);
+    EXPECT_EQ(image.width_px, 26);
+    EXPECT_LE(MaxDifference(image, ReadGoldenPpm("baseline.jpg.ppm")), 1) << side;
+  }
+}
+
+// The goldens are gentle, but the low frequencies of a block are not quite its mean: measured 2, 3 and 5 of 255.
+TEST(ReducedDecodeTest, AReducedJpegIsAboutTheAreaMean) {
+  for (const char* name : {"baseline.jpg", "progressive.jpg", "full_chroma.jpg", "grey.jpg"}) {
+    const Image whole = ReadGoldenPpm(std::string(name) + ".ppm");
+    const struct {
+      int side_px, step, tolerance;
+    } cases[] = {{9, 2, 3}, {4, 4, 4}, {2, 8, 6}};
+    for (const auto& c : cases) {
+      const Image image = Reduced(name, c.side_px), want = AreaMean(whole, c.step);
+      ASSERT_EQ(image.rgb.size(), want.rgb.size()) << name;
+      EXPECT_LE(MaxDifference(image, want), c.tolerance) << name << " by " << c.step;
+    }
+  }
+}
+
+TEST(ReducedDecodeTest, ExifOrientationIsStillApplied) {
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    const std::string name = "exif_" + std::to_string(orientation) + ".jpg";
+    const Image image = Reduced(name, 9), want = AreaMean(ReadGoldenPpm(name + ".ppm"), 2);
+    ASSERT_EQ(image.width_px, want.width_px) << name;
+    ASSERT_EQ(image.height_px, want.height_px) << name;
+    EXPECT_LE(MaxDifference(image, want), 3) << name;
+  }
+}
+
+TEST(ReducedDecodeTest, OtherFormatsAreUnaffected) {
+  for (const char* name : {"rgb.png", "lossless.webp", "rgb.bmp"}) {
+    EXPECT_EQ(Reduced(name, 1).rgb, ReadGoldenPpm(std::string(name) + ".ppm").rgb) << name;
+  }
+}
+
+TEST(ReducedDecodeTest, LimitsAndDamageAreOfTheWholeFile) {
+  ImageLimits limits;
+  limits.max_side_px = 25;
+  EXPECT_EQ(DecodeImage(ReadGolden("baseline.jpg"), limits, 1).status().message(),
+            "image: got 26x18 px, want sides of at most 25");
+  std::string bytes = ReadGolden("baseline.jpg");
+  bytes.resize(bytes.size() * 2 / 3);
+  EXPECT_THAT(DecodeImage(bytes, ImageLimits(), 1).status().message(), HasSubstr("got a truncated"));
+}
+
 TEST(ImageLimitsTest, DefaultsAreValidAndEachFieldIsChecked) {
   EXPECT_TRUE(ImageLimits().Validate().ok());
   ImageLimits limits;

@@ -167,5 +167,17 @@ TEST(PreprocessSpecTest, EqualityComparesEveryField) {
   EXPECT_NE(other, PreprocessSpec());
 }
 
+TEST(KeyOfTest, DiffersInEachFieldOfASpec) {
+  const std::string key = KeyOf(PreprocessSpec());
+  EXPECT_EQ(KeyOf(PreprocessSpec()), key);
+  std::vector<PreprocessSpec> others(5);
+  others[0].resize_px = 255;
+  others[1].crop_px = 223;
+  others[2].mean[2] = std::nextafter(others[2].mean[2], 1.0f);
+  others[3].std[0] = std::nextafter(others[3].std[0], 1.0f);
+  others[4].interpolation = Interpolation::kBicubic;
+  for (const PreprocessSpec& other : others) EXPECT_NE(KeyOf(other), key);
+}
+
 }  // namespace
 }  // namespace graft

@@ -35,7 +35,7 @@ Checkpoint Sound() { return TinyCheckpoint(*TinyBackbone(), kSplit); }
 // Probabilities of the network as it is trained: unprepared stages after the same prefix.
 at::Tensor TrainingTimeProbabilities(const at::Tensor& images, double temperature) {
   torch::NoGradGuard no_grad;
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   return at::softmax(suffix.Forward(TinyBackbone()->Forward(images, 0, kSplit)) / temperature, 1);
 }
 

@@ -5,6 +5,9 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "tests/support/tiny_backbone.h"
 #include "worker/backbone/stage.h"
@@ -14,6 +17,11 @@ namespace graft {
 namespace {
 
 constexpr int kSplit = 11;  // features.11, features.12 and the pooling are trained
+
+const std::vector<HeadOptions> kHeads{{HeadType::kLinear, 0, 0},
+                                      {HeadType::kMlp, 16, 0.5},
+                                      {HeadType::kLinearSvm, 0, 0},
+                                      {HeadType::kCosine, 0, 0}};
 
 double RelativeDifference(const at::Tensor& got, const at::Tensor& want) {
   return (got - want).abs().max().item<double>() / want.abs().max().item<double>();
@@ -31,27 +39,82 @@ at::Tensor Logits(Suffix* suffix) {
 
 TEST(SuffixTest, HeadIsUniformWithinItsBoundFromTheSeed) {
   const auto backbone = TinyBackbone();
-  const at::Tensor weight = Suffix(*backbone, 14, 5, 1).State().at("head.weight");
+  const at::Tensor weight = Suffix(*backbone, 14, HeadOptions(), 5, 1).State().at("head.weight");
   EXPECT_EQ(weight.sizes(), (std::vector<int64_t>{5, 576}));
   const double bound = 1 / std::sqrt(576.0);
   EXPECT_LE(weight.abs().max().item<double>(), bound);
   EXPECT_GT(weight.abs().max().item<double>(), 0.98 * bound);
   EXPECT_NEAR(weight.std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound);
-  EXPECT_TRUE(at::equal(Suffix(*backbone, kSplit, 5, 1).State().at("head.weight"), weight)) << "of the seed alone";
-  EXPECT_FALSE(at::equal(Suffix(*backbone, 14, 5, 2).State().at("head.weight"), weight));
+  const Suffix deeper(*backbone, kSplit, HeadOptions(), 5, 1);
+  EXPECT_TRUE(at::equal(deeper.State().at("head.weight"), weight)) << "of the seed alone";
+  EXPECT_FALSE(at::equal(Suffix(*backbone, 14, HeadOptions(), 5, 2).State().at("head.weight"), weight));
 }
 
 TEST(SuffixTest, ContinuesTheBackbone) {
   const auto backbone = TinyBackbone();
-  Suffix suffix(*backbone, kSplit, 3, 1);
+  Suffix suffix(*backbone, kSplit, HeadOptions(), 3, 1);
   const auto state = suffix.State();
   const at::Tensor features = backbone->Forward(Prefix(), kSplit, 14);
   const at::Tensor want = at::linear(features, state.at("head.weight"), state.at("head.bias"));
   EXPECT_LT(RelativeDifference(Logits(&suffix), want), 1e-4);
 }
 
+at::Tensor Features() { return TinyBackbone()->Forward(Prefix(), kSplit, 14); }
+
+TEST(SuffixTest, EveryHeadContinuesTheBackbone) {
+  for (const HeadOptions& options : kHeads) {
+    Suffix suffix(*TinyBackbone(), kSplit, options, 3, 1);
+    Head head(options, 576, 3);
+    head.Initialise(1);
+    torch::NoGradGuard no_grad;
+    EXPECT_EQ(suffix.num_classes(), 3);
+    EXPECT_EQ(suffix.head().last_width(), head.last_width());
+    EXPECT_LT(RelativeDifference(Logits(&suffix), head.Forward(Features(), {})), 1e-4) << HeadTypeName(options.type);
+    const at::Tensor mask = DropoutMask(0.5, 2, head.last_width(), 3);
+    EXPECT_LT(RelativeDifference(suffix.Forward(Prefix(), mask), head.Forward(Features(), mask)), 1e-4);
+    EXPECT_GT(RelativeDifference(suffix.Forward(Prefix(), mask), Logits(&suffix)), 1e-2) << "the mask is used";
+  }
+}
+
+TEST(SuffixTest, EveryHeadSurvivesReplicaAndRoundTrip) {
+  for (const HeadOptions& options : kHeads) {
+    Suffix suffix(*TinyBackbone(), 14, options, 3, 1), other(*TinyBackbone(), 14, options, 3, 2);
+    {
+      torch::NoGradGuard no_grad;
+      for (auto& [name, tensor] : suffix.State()) at::Tensor(tensor).mul_(0.9);
+    }
+    torch::NoGradGuard no_grad;
+    const at::Tensor want = suffix.Forward(Features());
+    EXPECT_TRUE(at::equal(suffix.Replicate()->Forward(Features()), want)) << HeadTypeName(options.type);
+    EXPECT_FALSE(at::equal(other.Forward(Features()), want));
+    ASSERT_TRUE(other.LoadState(suffix.State()).ok());
+    EXPECT_TRUE(at::equal(other.Forward(Features()), want)) << HeadTypeName(options.type);
+  }
+}
+
+TEST(SuffixTest, ParametersOfEveryHeadHaveTheirNamesAndDecay) {
+  using Decays = std::map<std::string, bool>;
+  const auto decays = [](const HeadOptions& options) {
+    Decays by_name;
+    for (const Suffix::Parameter& p : Suffix(*TinyBackbone(), 14, options, 3, 1).Parameters()) {
+      by_name[p.name] = p.decays;
+      EXPECT_TRUE(p.in_head);
+      EXPECT_EQ(p.stage, 14);
+    }
+    return by_name;
+  };
+  const Decays linear{{"head.weight", true}, {"head.bias", false}};
+  EXPECT_EQ(decays(HeadOptions()), linear);
+  EXPECT_EQ(decays({HeadType::kLinearSvm, 0, 0}), linear);
+  EXPECT_EQ(decays({HeadType::kMlp, 8, 0}), (Decays{{"head.weight", true},
+                                                    {"head.bias", false},
+                                                    {"head.hidden.weight", true},
+                                                    {"head.hidden.bias", false}}));
+  EXPECT_EQ(decays({HeadType::kCosine, 0, 0}), (Decays{{"head.weight", true}, {"head.scale", false}}));
+}
+
 TEST(SuffixTest, ParametersAreTheUnfrozenOnesByTorchvisionsNames) {
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   std::map<std::string, Suffix::Parameter> by_name;
   int64_t backbone_count = 0;
   for (const Suffix::Parameter& p : suffix.Parameters()) {
@@ -64,12 +127,15 @@ TEST(SuffixTest, ParametersAreTheUnfrozenOnesByTorchvisionsNames) {
   EXPECT_FALSE(by_name.at("head.bias").decays);
   EXPECT_TRUE(by_name.at("features.12.0.weight").decays);
   EXPECT_FALSE(by_name.at("features.12.0.weight").in_head);
+  EXPECT_EQ(by_name.at("features.11.block.0.0.weight").stage, 11);
+  EXPECT_EQ(by_name.at("features.12.0.weight").stage, 12);
+  EXPECT_EQ(by_name.at("head.weight").stage, 14);
   EXPECT_FALSE(by_name.at("features.12.1.weight").decays) << "batch norm";
-  EXPECT_EQ(Suffix(*TinyBackbone(), 14, 3, 1).Parameters().size(), 2u);
+  EXPECT_EQ(Suffix(*TinyBackbone(), 14, HeadOptions(), 3, 1).Parameters().size(), 2u);
 }
 
 TEST(SuffixTest, ReplicaSharesValuesAndStatistics) {
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   const auto replica = suffix.Replicate();
   EXPECT_TRUE(at::equal(Logits(replica.get()), Logits(&suffix)));
   {
@@ -82,7 +148,7 @@ TEST(SuffixTest, ReplicaSharesValuesAndStatistics) {
 }
 
 TEST(SuffixTest, ReplicaHasGradientsOfItsOwn) {
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   const auto replica = suffix.Replicate();
   at::AutoGradMode enable_grad(true);
   replica->Forward(Prefix()).sum().backward();
@@ -91,7 +157,7 @@ TEST(SuffixTest, ReplicaHasGradientsOfItsOwn) {
 }
 
 TEST(SuffixTest, StateSurvivesARoundTrip) {
-  Suffix from(*TinyBackbone(), kSplit, 3, 1), to(*TinyBackbone(), kSplit, 3, 2);
+  Suffix from(*TinyBackbone(), kSplit, HeadOptions(), 3, 1), to(*TinyBackbone(), kSplit, HeadOptions(), 3, 2);
   {
     torch::NoGradGuard no_grad;
     for (auto& [name, tensor] : from.State()) at::Tensor(tensor).mul_(0.9);
@@ -103,7 +169,7 @@ TEST(SuffixTest, StateSurvivesARoundTrip) {
 }
 
 TEST(SuffixTest, LoadStateCountsAbsentNamesAndIgnoresOthers) {
-  Suffix head(*TinyBackbone(), 14, 3, 1), deeper(*TinyBackbone(), kSplit, 3, 2);
+  Suffix head(*TinyBackbone(), 14, HeadOptions(), 3, 1), deeper(*TinyBackbone(), kSplit, HeadOptions(), 3, 2);
   const auto absent = deeper.LoadState(head.State());
   ASSERT_TRUE(absent.ok());
   EXPECT_EQ(*absent, static_cast<int>(deeper.State().size()) - 2);
@@ -112,14 +178,14 @@ TEST(SuffixTest, LoadStateCountsAbsentNamesAndIgnoresOthers) {
 }
 
 TEST(SuffixTest, MisshapenStateIsDataLoss) {
-  Suffix three(*TinyBackbone(), 14, 3, 1), four(*TinyBackbone(), 14, 4, 1);
+  Suffix three(*TinyBackbone(), 14, HeadOptions(), 3, 1), four(*TinyBackbone(), 14, HeadOptions(), 4, 1);
   const auto absent = three.LoadState(four.State());
   EXPECT_EQ(absent.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(absent.status().message()), testing::HasSubstr("head.bias"));
 }
 
 TEST(SuffixTest, BatchNormLearnsStatisticsOnlyInTrainingMode) {
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   const at::Tensor before = suffix.State().at("features.12.1.running_mean").clone();
   const at::Tensor logits = Logits(&suffix);
   EXPECT_TRUE(at::equal(suffix.State().at("features.12.1.running_mean"), before));
@@ -132,7 +198,7 @@ TEST(SuffixTest, BatchNormLearnsStatisticsOnlyInTrainingMode) {
 }
 
 TEST(SuffixTest, PreparedPredictsTheSame) {
-  Suffix suffix(*TinyBackbone(), kSplit, 3, 1);
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
   const at::Tensor want = Logits(&suffix);
   suffix.PrepareToPredict();
   EXPECT_LT(RelativeDifference(Logits(&suffix), want), 1e-4);

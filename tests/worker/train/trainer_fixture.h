@@ -1,6 +1,10 @@
 #pragma once
 
+#include <torch/torch.h>
+
+#include <algorithm>
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +13,8 @@
 #include "tests/support/tiny_backbone.h"
 #include "worker/base/status.h"
 #include "worker/device/threads.h"
+#include "worker/model/checkpoint.h"
+#include "worker/train/train_state.h"
 #include "worker/train/trainer.h"
 
 namespace graft {
@@ -28,9 +34,10 @@ class RecordingObserver : public TrainObserver {
     epochs.push_back(metrics);
     return on_epoch ? on_epoch() : absl::OkStatus();
   }
-  absl::Status OnState(const EpochMetrics&, const std::string& state) override {
+  absl::Status OnState(const StatePoint& point, const std::string& state) override {
+    points.push_back(point);
     states.push_back(state);
-    return absl::OkStatus();
+    return on_state ? on_state() : absl::OkStatus();
   }
   absl::Status OnWarning(const std::string& message) override {
     warnings.push_back(message);
@@ -40,8 +47,9 @@ class RecordingObserver : public TrainObserver {
   std::vector<PhaseStarted> phases;
   std::vector<Progress> progress;
   std::vector<EpochMetrics> epochs;
+  std::vector<StatePoint> points;  // of `states`
   std::vector<std::string> states, warnings;
-  std::function<absl::Status()> on_epoch;
+  std::function<absl::Status()> on_epoch, on_state;
 };
 
 inline Phase HeadPhase(int epochs) {
@@ -50,8 +58,8 @@ inline Phase HeadPhase(int epochs) {
   phase.split_point = 14;
   phase.epochs = epochs;
   phase.batch_size = 4;
-  phase.head_learning_rate = 1e-2;
-  phase.schedule = Schedule::kCosine;
+  phase.head_learning_rate = 0.1;  // of pictures so small, features are too
+  phase.schedule.kind = ScheduleKind::kCosine;
   return phase;
 }
 
@@ -65,10 +73,13 @@ inline Phase TunePhase(int epochs) {
   return phase;
 }
 
+// Pictures of 64 px: a sixteenth of the work, and features.12 still has maps of 2x2.
 inline TrainOptions OptionsFor(std::vector<Phase> phases) {
   TrainOptions options;
   options.backbone = TinyBackbone();
-  options.preprocessing = options.backbone->preprocessing();
+  const auto preprocessing = options.backbone->PreprocessingFor(64);
+  GRAFT_CHECK(preprocessing.ok());
+  options.preprocessing = *preprocessing;
   options.phases = std::move(phases);
   options.seed = 3;
   options.training_config = R"({"a":1})";
@@ -79,11 +90,12 @@ inline TrainOptions OptionsFor(std::vector<Phase> phases) {
 inline TrainOptions ScratchOptions(int epochs) {
   const auto backbone = Backbone::Untrained("mobilenet_v3_small");
   GRAFT_CHECK(backbone.ok());
-  StrategyOptions strategy;
-  strategy.strategy = Strategy::kScratch;
-  strategy.epochs = epochs;
-  strategy.batch_size = 4;
-  const auto phases = MakePhases(*WithDefaults(strategy), **backbone);
+  Recipe recipe;
+  recipe.strategy = Strategy::kScratch;
+  recipe.epochs = epochs;
+  recipe.batch_size = 4;
+  recipe.chosen = {"epochs", "batch_size"};
+  const auto phases = MakePhases(*WithDefaults(recipe), **backbone);
   const auto preprocessing = (*backbone)->PreprocessingFor(32);
   GRAFT_CHECK(phases.ok() && preprocessing.ok());
   TrainOptions options = OptionsFor(*phases);
@@ -96,6 +108,35 @@ inline absl::StatusOr<TrainResult> TrainOn(const TrainOptions& options, const Da
                                            int threads = 2, const CancelToken& cancel = CancelToken()) {
   WorkerPool pool({threads, 0, "test", UseOneIntraOpThread});
   return Train(options, data, &pool, observer, cancel);
+}
+
+// Of a training that must succeed; nobody watches it.
+inline TrainResult MustTrain(const TrainOptions& options, const Dataset& data, int threads = 2) {
+  RecordingObserver observer;
+  absl::StatusOr<TrainResult> result = TrainOn(options, data, &observer, threads);
+  GRAFT_CHECK(result.ok());
+  return *std::move(result);
+}
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+inline Tensors WeightsOf(const std::string& checkpoint) {
+  const auto parsed = ParseCheckpoint(checkpoint);
+  GRAFT_CHECK(parsed.ok());
+  return parsed->weights;
+}
+
+inline TrainState ParsedState(const std::string& bytes) {
+  absl::StatusOr<TrainState> state = ParseTrainState(bytes);
+  GRAFT_CHECK(state.ok());
+  return *std::move(state);
+}
+
+// The largest difference of a number in `a` from the same in `b`, which has at least a's names.
+inline double LargestDifference(const Tensors& a, const Tensors& b) {
+  double largest = 0;
+  for (const auto& [name, value] : a) largest = std::max(largest, (value - b.at(name)).abs().max().item<double>());
+  return largest;
 }
 
 }  // namespace graft

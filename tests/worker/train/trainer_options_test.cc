@@ -45,8 +45,8 @@ TEST(TrainOptionsTest, FineTuningNeedsALearningRate) {
 }
 
 TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
-  ExpectInvalidPhase("phases[0].epochs and batch_size", [](Phase* p) { p->epochs = 0; });
-  ExpectInvalidPhase("phases[0].epochs and batch_size", [](Phase* p) { p->batch_size = 0; });
+  ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->epochs = 0; });
+  ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->batch_size = 0; });
 }
 
 TEST(TrainOptionsTest, ALaterPhaseMustNotFreezeWhatWasTrained) {

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "tests/worker/train/trainer_fixture.h"
 #include "worker/train/train_state.h"
 
@@ -25,7 +29,7 @@ void ExpectEachResumeEndsAlike(TrainOptions options) {
     ASSERT_TRUE(resumed.ok()) << resumed.status();
     EXPECT_EQ(observer.epochs.size(), epochs - 1 - i);
     EXPECT_TRUE(resumed->checkpoint == want->checkpoint) << "resumed after epoch " << i + 1 << " of " << epochs;
-    EXPECT_EQ(resumed->evaluation.loss, want->evaluation.loss);
+    EXPECT_EQ(resumed->assessment.evaluation.loss, want->assessment.evaluation.loss);
   }
 }
 
@@ -50,6 +54,115 @@ TEST(TrainResumeTest, WithACacheThatIsTooSmall) {
   TrainOptions options = OptionsFor({HeadPhase(3)});
   options.activation_cache_bytes = 5 * 576 * 4;
   ExpectEachResumeEndsAlike(options);
+}
+
+// Everything that can go wrong between two steps: two kinds of views, mixing, dropout, averages, accumulation, held-out
+// pictures, balanced sampling, three optimizers, a pull to the pretrained weights, and stages that thaw one by one.
+TrainOptions EverythingOptions() {
+  Phase head = HeadPhase(2), tune = TunePhase(2), deeper = TunePhase(2);
+  head.optimizer.kind = OptimizerKind::kAdamW;
+  head.head_learning_rate = 1e-2;
+  tune.optimizer.kind = OptimizerKind::kAdamW;
+  tune.augment = *AugmentPreset("crop-flip");
+  tune.augmented_views = 2;
+  tune.clip_norm = 1;
+  deeper.split_point = 11;
+  deeper.stage_decay = 0.5;
+  deeper.optimizer.kind = OptimizerKind::kRmsProp;
+  deeper.augment = *AugmentPreset("keras");
+  deeper.schedule = {ScheduleKind::kOneCycle};
+  TrainOptions options = OptionsFor({head, tune, deeper});
+  for (Phase& phase : options.phases) {
+    phase.batch_size = 2;
+    phase.accumulate_batches = 2;
+    phase.mix = {0.4, 0.4};
+    phase.ema_decay = 0.9;
+    phase.label_smoothing = 0.1;
+    if (phase.split_point < 14) phase.l2_sp = 0.01;
+  }
+  options.head.dropout = 0.3;
+  options.early_stopping = {1, StopMetric::kLoss, 0, 0.25};
+  options.class_balance = ClassBalance::kSampling;
+  return options;
+}
+
+// Resumes from at most `most` of the states that a run leaves after each of its steps, and wants its result.
+void ExpectEachStepResumesAlike(TrainOptions options, const Dataset& data, size_t most) {
+  options.state_seconds = 1e-9;
+  RecordingObserver unbroken;
+  const auto want = TrainOn(options, data, &unbroken);
+  ASSERT_TRUE(want.ok()) << want.status();
+  ASSERT_GT(unbroken.states.size(), unbroken.epochs.size()) << "some within an epoch";
+  const size_t stride = (unbroken.states.size() + most - 1) / most;
+  for (size_t i = 0; i < unbroken.states.size(); i += stride) {
+    options.resume_state = unbroken.states[i];
+    RecordingObserver observer;
+    const auto resumed = TrainOn(options, data, &observer);
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    const StatePoint& point = unbroken.points[i];
+    const std::string where = absl::StrCat(point.phase, ", epoch ", point.epoch, ", image ", point.images);
+    EXPECT_TRUE(resumed->checkpoint == want->checkpoint) << where;
+    EXPECT_TRUE(resumed->last_checkpoint == want->last_checkpoint) << where;
+    EXPECT_EQ(resumed->assessment.last_accuracy, want->assessment.last_accuracy) << where;
+    for (size_t k = 1; k <= observer.epochs.size(); ++k) {
+      const EpochMetrics &got = observer.epochs[observer.epochs.size() - k],
+                         &first = unbroken.epochs[unbroken.epochs.size() - k];
+      EXPECT_EQ(got.train_loss, first.train_loss) << where;
+      EXPECT_EQ(got.train_accuracy, first.train_accuracy) << where;
+      EXPECT_EQ(got.held_out_loss, first.held_out_loss) << where;
+      EXPECT_EQ(got.best, first.best) << where;
+      EXPECT_EQ(got.learning_rate, first.learning_rate) << where;
+    }
+  }
+}
+
+TEST(TrainResumeTest, EverythingFromWithinAnEpoch) {
+  Dataset data = ColourDataset(2, 7, 1);
+  data.train.erase(data.train.begin() + 3);  // classes differ in size
+  ExpectEachStepResumesAlike(EverythingOptions(), data, 15);
+}
+
+TEST(TrainResumeTest, EverythingInBfloat16WithACacheThatIsTooSmall) {
+  TrainOptions options = EverythingOptions();
+  options.precision = Precision::kBfloat16;
+  options.activation_cache_bytes = 9 * 576 * 4;
+  ExpectEachStepResumesAlike(options, ColourDataset(2, 6, 1), 4);
+}
+
+// A store that a run filled gives its resumed ones what it computed.
+TEST(TrainResumeTest, WithAStoreOfRows) {
+  const std::string directory = testing::TempDir() + "/trainer_resume_store";
+  std::filesystem::remove_all(directory);
+  {
+    const auto store = ActivationStore::Open({directory});
+    ASSERT_TRUE(store.ok()) << store.status();
+    const Dataset data = ColourDataset(2, 6, 1);
+    TrainOptions options = EverythingOptions();
+    const TrainResult without = MustTrain(options, data);
+    options.activation_store = store->get();
+    EXPECT_TRUE(MustTrain(options, data).checkpoint == without.checkpoint);
+    EXPECT_GT((*store)->stats().misses, 0);
+    ExpectEachStepResumesAlike(options, data, 3);
+    EXPECT_GT((*store)->stats().hits, 0);
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST(TrainResumeTest, Lbfgs) {
+  Phase phase = HeadPhase(5);
+  phase.optimizer.kind = OptimizerKind::kLbfgs;
+  phase.optimizer.history = 3;
+  phase.head_learning_rate = 1;
+  phase.weight_decay = 1e-4;
+  phase.schedule.kind = ScheduleKind::kConstant;
+  ExpectEachResumeEndsAlike(OptionsFor({phase}));
+}
+
+TEST(TrainResumeTest, RmsProp) {
+  Phase phase = TunePhase(2);
+  phase.optimizer.kind = OptimizerKind::kRmsProp;
+  phase.backbone_learning_rate = phase.head_learning_rate = 1e-4;
+  ExpectEachStepResumesAlike(OptionsFor({phase}), ColourDataset(2, 5, 1), 6);
 }
 
 TEST(TrainResumeTest, TheSameSeedGivesTheSameBytes) {
@@ -84,6 +197,19 @@ TEST(TrainResumeTest, AnotherJobsStateIsFailedPrecondition) {
   changed.backbone = TinyBackbone(2);
   expect_refused(changed, data, 2);
   changed = options;
+  changed.head.dropout = 0.25;
+  expect_refused(changed, data, 2);
+  changed = options;
+  changed.early_stopping.patience = 3;
+  changed.early_stopping.holdout = 0.25;
+  expect_refused(changed, data, 2);
+  changed = options;
+  changed.class_balance = ClassBalance::kWeights;
+  expect_refused(changed, data, 2);
+  changed = options;
+  changed.precision = Precision::kBfloat16;
+  expect_refused(changed, data, 2);
+  changed = options;
   changed.preprocessing.resize_px += 1;
   expect_refused(changed, data, 2);
   expect_refused(options, data, 1);
@@ -99,7 +225,7 @@ TEST(TrainResumeTest, ADamagedStateIsFailedPrecondition) {
   ASSERT_TRUE(TrainOn(options, data, &observer).ok());
   options.resume_state = "garbage";
   EXPECT_EQ(TrainOn(options, data, &observer).status().code(), absl::StatusCode::kFailedPrecondition);
-  TrainState state = *ParseTrainState(observer.states[0]);
+  TrainState state = ParsedState(observer.states[0]);
   state.phase = 1;
   options.resume_state = SerializeTrainState(state);
   EXPECT_EQ(TrainOn(options, data, &observer).status().code(), absl::StatusCode::kFailedPrecondition);

@@ -1,0 +1,100 @@
+#include "worker/train/folds.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace graft {
+namespace {
+
+using ::testing::IsSubsetOf;
+
+// Class c has 3 + 7c examples, in mixed order.
+std::vector<int> UnevenLabels() {
+  std::vector<int> labels;
+  for (int i = 0; i < 31; ++i) {
+    for (int c = 0; c < 5; ++c) {
+      if (i < 3 + 7 * c) labels.push_back(c);
+    }
+  }
+  return labels;
+}
+
+template <typename Counts>
+int Spread(const Counts& counts) {
+  const auto [low, high] = std::minmax_element(counts.begin(), counts.end());
+  return *high - *low;
+}
+
+TEST(StratifiedFoldsTest, SharesOfAClassDifferByAtMostOne) {
+  const std::vector<int> labels = UnevenLabels();
+  for (const int folds : {1, 2, 3, 5, 10}) {
+    const std::vector<int> fold_of = StratifiedFolds(labels, folds, 7);
+    ASSERT_EQ(fold_of.size(), labels.size());
+    std::map<int, std::vector<int>> counts;
+    for (size_t i = 0; i < labels.size(); ++i) {
+      ASSERT_GE(fold_of[i], 0);
+      ASSERT_LT(fold_of[i], folds);
+      counts[labels[i]].resize(folds);
+      ++counts[labels[i]][fold_of[i]];
+    }
+    for (const auto& [label, shares] : counts) EXPECT_LE(Spread(shares), 1) << "class " << label;
+  }
+}
+
+TEST(StratifiedFoldsTest, WholeFoldsDifferByAtMostOne) {
+  // Each class alone would put its only example into fold 0.
+  std::vector<int> sizes(4);
+  for (const int fold : StratifiedFolds({0, 1, 2, 3, 4, 5}, 4, 7)) ++sizes[fold];
+  EXPECT_LE(Spread(sizes), 1);
+}
+
+TEST(StratifiedFoldsTest, DependsOnTheSeed) {
+  const std::vector<int> labels = UnevenLabels();
+  EXPECT_EQ(StratifiedFolds(labels, 5, 7), StratifiedFolds(labels, 5, 7));
+  EXPECT_NE(StratifiedFolds(labels, 5, 7), StratifiedFolds(labels, 5, 8));
+}
+
+TEST(StratifiedFoldsTest, NoExamplesNoFolds) { EXPECT_TRUE(StratifiedFolds({}, 5, 0).empty()); }
+
+TEST(StratifiedSubsetTest, TakesTheFractionOfEachClassAndAtLeastOne) {
+  const std::vector<int> labels = UnevenLabels();
+  const std::vector<int64_t> subset = StratifiedSubset(labels, 0.1, 7);
+  EXPECT_TRUE(std::is_sorted(subset.begin(), subset.end()));
+  std::map<int, int> counts;
+  for (const int64_t i : subset) ++counts[labels.at(i)];
+  EXPECT_EQ(counts, (std::map<int, int>{{0, 1}, {1, 1}, {2, 2}, {3, 2}, {4, 3}})) << "of 3, 10, 17, 24, 31";
+}
+
+TEST(StratifiedSubsetTest, SmallerIsPartOfLarger) {
+  const std::vector<int> labels = UnevenLabels();
+  std::vector<int64_t> smaller;
+  for (const double fraction : {0.0, 0.02, 0.1, 0.25, 0.26, 0.5, 0.9, 1.0}) {
+    const std::vector<int64_t> larger = StratifiedSubset(labels, fraction, 7);
+    EXPECT_THAT(smaller, IsSubsetOf(larger)) << fraction;
+    smaller = larger;
+  }
+  EXPECT_EQ(smaller.size(), labels.size());
+  EXPECT_EQ(std::set<int64_t>(smaller.begin(), smaller.end()).size(), labels.size());
+}
+
+TEST(StratifiedSubsetTest, DependsOnTheSeed) {
+  const std::vector<int> labels = UnevenLabels();
+  EXPECT_EQ(StratifiedSubset(labels, 0.5, 7), StratifiedSubset(labels, 0.5, 7));
+  EXPECT_NE(StratifiedSubset(labels, 0.5, 7), StratifiedSubset(labels, 0.5, 8));
+}
+
+// A resumed job must see the same subset and folds. Written down from the functions themselves on libstdc++ 12; they
+// use integer arithmetic on a sequence that the C++ standard fixes.
+TEST(FoldsTest, NeverChange) {
+  const std::vector<int> labels = {0, 1, 0, 1, 0, 1, 2, 2, 0, 1};
+  EXPECT_EQ(StratifiedFolds(labels, 3, 42), (std::vector<int>{2, 2, 0, 1, 1, 0, 0, 2, 0, 1}));
+  EXPECT_EQ(StratifiedSubset(labels, 0.5, 42), (std::vector<int64_t>{0, 1, 3, 6, 8}));
+}
+
+}  // namespace
+}  // namespace graft

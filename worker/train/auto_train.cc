@@ -1,0 +1,361 @@
+#include "worker/train/auto_train.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "worker/backbone/torch_status.h"
+#include "worker/base/status.h"
+#include "worker/data/activations.h"
+#include "worker/train/folds.h"
+#include "worker/train/linear_probe.h"
+#include "worker/train/logme.h"
+#include "worker/train/progress_report.h"
+#include "worker/train/train_data.h"
+
+namespace graft {
+namespace {
+
+constexpr int kFolds = 5;
+constexpr double kHoldout = 0.2;
+constexpr int64_t kProbeImages = 4000;       // more do not change a ranking, and LogME's cost grows with their square
+constexpr double kRankingShare = 0.4;        // of the budget, for all backbones' features
+constexpr double kFewImagesAClass = 50;      // below, the rule of thumb says: frozen
+constexpr double kGoodProbe = 0.9;           // above, too
+constexpr double kFinalOverTrial = 1.5;      // seconds of the final training over those of its trial, with a margin
+
+// Only cancellation and progress get through: what is tried is not the job's training.
+class TrialObserver : public TrainObserver {
+ public:
+  explicit TrialObserver(TrainObserver* job) : job_(job) {}
+  absl::Status OnPhase(const PhaseStarted&) override { return absl::OkStatus(); }
+  absl::Status OnProgress(const Progress& progress) override {
+    Progress trial = progress;
+    trial.activity = absl::StrCat("auto: ", progress.activity);
+    return job_->OnProgress(trial);
+  }
+  absl::Status OnEpoch(const EpochMetrics&) override { return absl::OkStatus(); }
+  absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
+  absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
+
+ private:
+  TrainObserver* const job_;
+};
+
+// One training to try.
+struct Candidate {
+  std::string what;
+  Recipe recipe;   // with defaults
+  bool tunes = false;
+};
+
+std::vector<int> LabelsOf(const std::vector<Example>& examples) {
+  std::vector<int> labels;
+  for (const Example& example : examples) labels.push_back(example.label);
+  return labels;
+}
+
+std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
+
+class Chooser {
+ public:
+  Chooser(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer,
+          const CancelToken& cancel)
+      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
+
+  absl::StatusOr<AutoChoice> Run() {
+    RETURN_IF_ERROR(RankBackbones());
+    ASSIGN_OR_RETURN(choice_.backbone, options_.load(report().backbones.front().name));
+    SplitTrainingPictures();
+    RETURN_IF_ERROR(TryTrainings());
+    return std::move(choice_);
+  }
+
+ private:
+  AutoReport& report() { return choice_.report; }
+  void Say(std::string sentence) { report().reasons.push_back(std::move(sentence)); }
+  double SecondsLeft() const { return options_.budget_seconds - watch_.seconds(); }
+
+  absl::StatusOr<at::Tensor> Features(const Backbone& backbone, const std::shared_ptr<const Backbone>& shared,
+                                      const std::vector<Example>& examples) {
+    Activations::Options o;
+    o.backbone = shared;
+    ASSIGN_OR_RETURN(o.preprocessing, backbone.PreprocessingFor(options_.input_px));
+    ASSIGN_OR_RETURN(o.precision, ResolvePrecision(options_.recipe.precision, backbone.device()));
+    o.split_point = backbone.num_stages();
+    o.reduced_decoding = true;
+    o.image_limits = options_.train.image_limits;
+    o.store = options_.train.activation_store;
+    o.seed = options_.train.seed;
+    Activations activations(o, &examples, data_.read);
+    ProgressReport report(observer_, absl::StrCat("auto: features of ", backbone.name()), activations.size());
+    RETURN_IF_ERROR(activations.Fill(pool_, cancel_, [&](int64_t done) { return report(done); }));
+    std::vector<int64_t> all(examples.size());
+    std::iota(all.begin(), all.end(), 0);
+    return activations.Gather(all.data(), activations.size());
+  }
+
+  absl::StatusOr<RankedBackbone> Rank(const std::string& name, const std::vector<Example>& examples) {
+    Stopwatch watch;
+    ASSIGN_OR_RETURN(const auto backbone, options_.load(name));
+    ASSIGN_OR_RETURN(const at::Tensor features, Features(*backbone, backbone, examples));
+    const auto classes = static_cast<int>(data_.class_names.size());
+    const std::vector<int> labels = LabelsOf(examples);
+    const int folds = std::min<int>(kFolds, static_cast<int>(examples.size()));
+    ASSIGN_OR_RETURN(const CrossValidation probe, CrossValidateProbe(features, labels, classes, folds,
+                                                                    options_.train.seed, {}, pool_, cancel_));
+    RankedBackbone ranked;
+    ranked.name = name;
+    ranked.accuracy = probe.mean;
+    ranked.standard_deviation = probe.standard_deviation;
+    ranked.log_loss = probe.log_loss;
+    ASSIGN_OR_RETURN(ranked.log_me, LogMe(features, labels, classes));
+    ranked.seconds = watch.seconds();
+    return ranked;
+  }
+
+  // Those that compute least come first, so that a small budget has seen some.
+  absl::StatusOr<std::vector<std::string>> ByCost() {
+    std::vector<std::pair<double, std::string>> costs;
+    for (const std::string& name : options_.backbones) {
+      const Architecture* known = FindArchitecture(name);
+      costs.emplace_back(known != nullptr ? known->gflops : 1e9, name);
+    }
+    std::sort(costs.begin(), costs.end());
+    std::vector<std::string> names;
+    for (const auto& [cost, name] : costs) names.push_back(name);
+    return names;
+  }
+
+  absl::Status RankBackbones() {
+    std::vector<Example> sample = data_.train;
+    if (static_cast<int64_t>(sample.size()) > kProbeImages) {
+      const double share = static_cast<double>(kProbeImages) / static_cast<double>(sample.size());
+      sample.clear();
+      for (const int64_t i : StratifiedSubset(LabelsOf(data_.train), share, options_.train.seed)) {
+        sample.push_back(data_.train[i]);
+      }
+    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, ByCost());
+    absl::Status last_error = absl::InvalidArgumentError("backbone: none is installed");
+    for (size_t i = 0; i < names.size(); ++i) {
+      const bool time_is_up = watch_.seconds() > kRankingShare * options_.budget_seconds;
+      if (!report().backbones.empty() && time_is_up) {
+        Say(absl::StrCat("Left out for want of time: ", names.size() - i, " of ", names.size(),
+                         " backbones, those that compute most."));
+        break;
+      }
+      absl::StatusOr<RankedBackbone> ranked = Rank(names[i], sample);
+      if (absl::IsCancelled(ranked.status()) || absl::IsDataLoss(ranked.status())) return ranked.status();
+      if (!ranked.ok()) {
+        Say(absl::StrCat("Left out ", names[i], ": ", ranked.status().message(), "."));
+        last_error = ranked.status();
+        continue;
+      }
+      report().backbones.push_back(*ranked);
+    }
+    if (report().backbones.empty()) return last_error;
+    std::stable_sort(report().backbones.begin(), report().backbones.end(),
+                     [](const RankedBackbone& a, const RankedBackbone& b) { return a.log_loss < b.log_loss; });
+    const RankedBackbone& best = report().backbones.front();
+    Say(absl::StrCat("Of ", report().backbones.size(), " backbones ", best.name, " suits these pictures best: a linear "
+                     "probe on its frozen features is right for ", Percent(best.accuracy), " (standard deviation of ",
+                     kFolds, " folds ", Percent(best.standard_deviation), ", log-loss ",
+                     absl::StrFormat("%.3f", best.log_loss), ", LogME ", absl::StrFormat("%.3f", best.log_me), ")."));
+    return absl::OkStatus();
+  }
+
+  void SplitTrainingPictures() {
+    HoldOut(data_.train, kHoldout, options_.train.seed, &inner_.train, &inner_.validation);
+    inner_.class_names = data_.class_names;
+    inner_.read = data_.read;
+  }
+
+  // A recipe in which `set` fills in what the user left open.
+  absl::StatusOr<Candidate> MakeCandidate(std::string what, Strategy strategy,
+                                          const std::function<void(Recipe*)>& set) const {
+    Recipe recipe = options_.recipe;
+    recipe.strategy = strategy;
+    set(&recipe);
+    Candidate candidate;
+    candidate.what = std::move(what);
+    candidate.tunes = strategy != Strategy::kFrozenHead;
+    ASSIGN_OR_RETURN(candidate.recipe, WithDefaults(recipe));
+    return candidate;
+  }
+
+  // Sets an option that the user left open.
+  template <typename T>
+  static void Choose(Recipe* recipe, const char* path, T* field, T value) {
+    if (recipe->chosen.insert(path).second) *field = std::move(value);
+  }
+
+  std::vector<Candidate> Candidates() {
+    std::vector<Candidate> all;
+    const auto add = [&](absl::StatusOr<Candidate> candidate) {
+      if (candidate.ok()) {
+        all.push_back(*std::move(candidate));
+      } else {
+        error_ = candidate.status();  // an option of the user's that this strategy has not
+      }
+    };
+    add(MakeCandidate("frozen head, SGD", Strategy::kFrozenHead, [](Recipe*) {}));
+    add(MakeCandidate("frozen head, L-BFGS", Strategy::kFrozenHead, [](Recipe* r) {
+      Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kLbfgs);
+      Choose(r, "optimizer.weight_decay", &r->weight_decay, 1e-3);
+      Choose(r, "epochs", &r->epochs, 100);
+    }));
+    add(MakeCandidate("frozen head, hidden layer", Strategy::kFrozenHead, [](Recipe* r) {
+      Choose(r, "head.type", &r->head.type, HeadType::kMlp);
+    }));
+    if (!choice_.backbone->architecture().trainable) return all;
+    add(MakeCandidate("fine-tune the last 3 stages", Strategy::kFineTune, [](Recipe* r) {
+      Choose(r, "augmentation.preset", &r->augmentation, std::string("light"));
+    }));
+    add(MakeCandidate("fine-tune the whole backbone", Strategy::kFineTune, [this](Recipe* r) {
+      Choose(r, "augmentation.preset", &r->augmentation, std::string("light"));
+      Choose(r, "augmentation.views", &r->augmented_views, 0);
+      Choose(r, "fine_tune.unfreeze_from", &r->unfreeze_from, choice_.backbone->stage_names().front());
+      Choose(r, "learning_rate", &r->learning_rate, 3e-3);
+    }));
+    return all;
+  }
+
+  TrainOptions OptionsFor(const Recipe& recipe) const {
+    TrainOptions o = options_.train;
+    SetFrom(recipe, &o);
+    o.backbone = choice_.backbone;
+    o.folds = o.learning_curve = 0;
+    o.resume_state.clear();
+    return o;
+  }
+
+  absl::Status Try(const Candidate& candidate, TriedTraining* tried) {
+    Stopwatch watch;
+    TrainOptions o = OptionsFor(candidate.recipe);
+    ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
+    ASSIGN_OR_RETURN(o.phases, MakePhases(candidate.recipe, *choice_.backbone));
+    TrialObserver observer(observer_);
+    ASSIGN_OR_RETURN(const TrainResult result, Train(o, inner_, pool_, &observer, cancel_));
+    const Evaluation& held_out = result.assessment.evaluation;
+    tried->accuracy = held_out.accuracy;
+    tried->standard_error = std::sqrt(held_out.accuracy * (1 - held_out.accuracy) /
+                                      std::max<double>(1, static_cast<double>(held_out.image_count)));
+    tried->seconds = watch.seconds();
+    return absl::OkStatus();
+  }
+
+  // Seconds of one epoch of a fine-tune, from its first epochs on few pictures.
+  absl::StatusOr<double> EstimateSeconds(const Candidate& candidate) {
+    Dataset few = inner_;
+    const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
+    const auto cut = [&](std::vector<Example>* examples) {
+      std::vector<Example> kept;
+      for (const int64_t i : StratifiedSubset(LabelsOf(*examples), share, options_.train.seed)) {
+        kept.push_back((*examples)[i]);
+      }
+      *examples = std::move(kept);
+    };
+    cut(&few.train);
+    cut(&few.validation);
+    Recipe brief = candidate.recipe;
+    brief.epochs = brief.head_epochs = 1;
+    TrainOptions o = OptionsFor(brief);
+    o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
+    ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
+    ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
+    TrialObserver observer(observer_);
+    Stopwatch watch;
+    RETURN_IF_ERROR(Train(o, few, pool_, &observer, cancel_).status());
+    const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
+    return watch.seconds() * images * candidate.recipe.epochs;
+  }
+
+  bool RuleSaysFrozen() const {
+    const double a_class = static_cast<double>(data_.train.size()) / static_cast<double>(data_.class_names.size());
+    return a_class < kFewImagesAClass || choice_.report.backbones.front().accuracy > kGoodProbe;
+  }
+
+  absl::Status TryTrainings() {
+    const std::vector<Candidate> candidates = Candidates();
+    if (candidates.empty()) return error_;
+    const bool frozen_prior = RuleSaysFrozen();
+    Say(absl::StrCat(data_.train.size(), " training pictures of ", data_.class_names.size(), " classes: the rule of "
+                     "thumb says ", frozen_prior ? "to keep the backbone frozen" : "that fine-tuning should pay", "."));
+    int best = -1;
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      TriedTraining tried;
+      tried.backbone = choice_.backbone->name();
+      tried.what = candidates[i].what;
+      RETURN_IF_ERROR(TryOne(candidates[i], &tried));
+      report().trainings.push_back(tried);
+      if (!tried.accuracy) continue;
+      if (best < 0 || Beats(tried, candidates[i].tunes, report().trainings[best], candidates[best].tunes, frozen_prior)) {
+        best = static_cast<int>(i);
+      }
+    }
+    if (best < 0) return absl::InvalidArgumentError("auto.budget_seconds: too little to train anything");
+    report().trainings[best].chosen = true;
+    choice_.recipe = candidates[best].recipe;
+    const TriedTraining& chosen = report().trainings[best];
+    Say(absl::StrCat("Chosen: ", chosen.what, ", right for ", Percent(*chosen.accuracy), " of ",
+                     inner_.validation.size(), " held-out training pictures (standard error ",
+                     Percent(chosen.standard_error), "). It is now trained on all training pictures."));
+    return absl::OkStatus();
+  }
+
+  absl::Status TryOne(const Candidate& candidate, TriedTraining* tried) {
+    if (candidate.tunes) {
+      ASSIGN_OR_RETURN(tried->seconds, EstimateSeconds(candidate));
+      if (tried->seconds * (1 + kFinalOverTrial) > SecondsLeft()) {
+        Say(absl::StrCat("Not tried: ", candidate.what, ", about ", std::lround(tried->seconds), " s, and ",
+                         std::lround(tried->seconds * kFinalOverTrial), " s more if it were chosen; ",
+                         std::lround(SecondsLeft()), " s are left."));
+        return absl::OkStatus();
+      }
+    }
+    const absl::Status status = Try(candidate, tried);
+    // What cannot be trained (a loss that became infinite, say) is no reason to end.
+    if (!absl::IsInvalidArgument(status)) return status;
+    Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", status.message(), "."));
+    return absl::OkStatus();
+  }
+
+  // Within a standard error the rule of thumb decides between frozen and fine-tuned, and the earlier, simpler candidate
+  // among equals.
+  static bool Beats(const TriedTraining& a, bool a_tunes, const TriedTraining& b, bool b_tunes, bool frozen_prior) {
+    const double gain = *a.accuracy - *b.accuracy;
+    if (a_tunes == b_tunes) return gain > 0;
+    const bool a_has_prior = a_tunes != frozen_prior;
+    return a_has_prior ? gain > 0 : gain > std::max(a.standard_error, b.standard_error);
+  }
+
+  const AutoOptions& options_;
+  const Dataset& data_;
+  WorkerPool* const pool_;
+  TrainObserver* const observer_;
+  const CancelToken cancel_;
+  const Stopwatch watch_;
+  AutoChoice choice_;
+  Dataset inner_;  // train: four fifths of the training split; validation: the fifth that is held out
+  absl::Status error_;
+};
+
+}  // namespace
+
+absl::StatusOr<AutoChoice> ChooseTraining(const AutoOptions& options, const Dataset& data, WorkerPool* pool,
+                                          TrainObserver* observer, const CancelToken& cancel) {
+  absl::StatusOr<AutoChoice> choice = absl::InternalError("not run");
+  RETURN_IF_ERROR(TryTorch("choose a training", [&] {
+    choice = Chooser(options, data, pool, observer, cancel).Run();
+    return choice.status();
+  }));
+  return choice;
+}
+
+}  // namespace graft

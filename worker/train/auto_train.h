@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/backbone/backbone.h"
+#include "worker/base/cancel_token.h"
+#include "worker/base/worker_pool.h"
+#include "worker/data/dataset.h"
+#include "worker/train/recipe.h"
+#include "worker/train/trainer.h"
+
+namespace graft {
+
+// A backbone as AUTO sees it, without training.
+struct RankedBackbone {
+  std::string name;
+  double accuracy = 0, standard_deviation = 0;  // of a linear probe's folds
+  double log_loss = 0;                          // of the probe, out of fold, nats
+  double log_me = 0;                            // worker/train/logme.h
+  double seconds = 0;                           // for the features of the training pictures and these numbers
+};
+
+// A training that AUTO tried on part of the training split, or did not for want of time.
+struct TriedTraining {
+  std::string backbone;
+  std::string what;                 // "frozen head, SGD", "fine-tune the last 3 stages"
+  std::optional<double> accuracy;   // on the held-out part; absent: not tried
+  double standard_error = 0;
+  double seconds = 0;               // that it took, or was estimated to take
+  bool chosen = false;
+};
+
+// Why AUTO chose what it chose.
+struct AutoReport {
+  std::vector<RankedBackbone> backbones;  // best first
+  std::vector<TriedTraining> trainings;   // in the order they were tried
+  std::vector<std::string> reasons;       // sentences for people
+};
+
+struct AutoChoice {
+  std::shared_ptr<const Backbone> backbone;
+  Recipe recipe;  // with defaults; its strategy says what to train
+  AutoReport report;
+};
+
+struct AutoOptions {
+  std::vector<std::string> backbones;  // names to choose from, at least one
+  std::function<absl::StatusOr<std::shared_ptr<const Backbone>>(const std::string& name)> load;
+  int input_px = 0;                    // 0: each backbone's own
+  Recipe recipe;                       // what the user chose holds for every training that is tried
+  double budget_seconds = 600;         // for choosing and for the training that is chosen
+  TrainOptions train;                  // budgets, limits, store and seed; the rest is set here
+};
+
+// Chooses a backbone and how to train on it. Backbones are ranked by a cross-validated linear probe on their features
+// (and LogME, You et al. 2021, arXiv:2102.11005); on the best, trainings are tried on four fifths of the training split
+// and compared on the held-out fifth. The validation split is not looked at. A training that would leave no time to
+// train what is chosen on the whole split is not tried. `observer` is told of progress and, as warnings, of nothing:
+// the report says it all.
+//
+// Rule of thumb, as the prior of a comparison within its error: few pictures a class and a good probe: keep the
+// backbone frozen; many pictures or a bad probe: fine-tune (Yosinski et al. 2014, arXiv:1411.1792; Kornblith et al.
+// 2019, arXiv:1805.08974).
+//   InvalidArgument  no backbone can be used; what the recipe asks for fits none
+//   others as Train()
+absl::StatusOr<AutoChoice> ChooseTraining(const AutoOptions& options, const Dataset& data, WorkerPool* pool,
+                                          TrainObserver* observer, const CancelToken& cancel);
+
+}  // namespace graft

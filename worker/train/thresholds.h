@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/train/evaluation.h"
+
+namespace graft {
+
+// "Say class c when its probability is at least `threshold`", and what that did on the pictures it was chosen on.
+struct ClassThreshold {
+  bool reachable = false;  // false: no threshold is precise enough, or no picture is of this class; nothing else holds
+  double threshold = 1;    // always the probability of a picture
+  double precision = 0;
+  double recall = 0;
+  int64_t predicted = 0;        // pictures at or above the threshold
+  Interval precision_interval;  // 95 %; does not know that the threshold was chosen on the same pictures: optimistic
+};
+
+// For each class, the threshold with the largest recall among those with at least `precision`; among thresholds of
+// equal recall the most precise. Pictures with the same probability are all taken or all left. `probabilities` is
+// row-major [labels.size()][classes], without NaN; a picture may pass the thresholds of several classes, or of none.
+std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& probabilities,
+                                                   const std::vector<int>& labels, int classes, double precision);
+
+}  // namespace graft

@@ -1,0 +1,94 @@
+#include "worker/train/train_check.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "worker/base/status.h"
+
+namespace graft {
+namespace {
+
+absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backbone) {
+  if (phases.empty()) return absl::InvalidArgumentError("phases: got none, want at least one");
+  for (size_t i = 0; i < phases.size(); ++i) {
+    const Phase& p = phases[i];
+    const std::string where = absl::StrCat("phases[", i, "].");
+    if (p.split_point < 0 || p.split_point > backbone.num_stages()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "split_point: got ", p.split_point, ", want 0 to ", backbone.num_stages()));
+    }
+    if (i > 0 && p.split_point > phases[i - 1].split_point) {
+      // Its frozen prefix is the pretrained one: what an earlier phase trained there would be lost without a word.
+      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want at most ",
+                                                     phases[i - 1].split_point, ", that of the phase before"));
+    }
+    if (p.epochs < 1 || p.batch_size < 1 || p.accumulate_batches < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "epochs, batch_size and accumulate_batches: want >= 1"));
+    }
+    for (const absl::Status& part : {p.optimizer.Validate(), p.schedule.Validate(), p.mix.Validate(),
+                                     p.augment.Validate()}) {
+      if (!part.ok()) return absl::InvalidArgumentError(absl::StrCat(where, part.message()));
+    }
+    const int64_t unfrozen = backbone.parameter_count(p.split_point, backbone.num_stages());
+    const bool fine_tunes = p.split_point < backbone.num_stages();
+    if (fine_tunes && !backbone.architecture().trainable) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "split_point: got ", p.split_point, ", want ",
+                                                     backbone.num_stages(), ": ", backbone.name(), " stays frozen"));
+    }
+    if (fine_tunes && unfrozen == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "split_point: got ", p.split_point,
+                       ", which unfreezes stages without parameters: nothing of the backbone would be trained"));
+    }
+    if (fine_tunes && !(p.backbone_learning_rate > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "backbone_learning_rate: got ", p.backbone_learning_rate, ", want > 0"));
+    }
+    if (!(p.head_learning_rate > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, "head_learning_rate: got ", p.head_learning_rate, ", want > 0"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPreprocessing(const PreprocessSpec& preprocessing, const Backbone& backbone) {
+  RETURN_IF_ERROR(preprocessing.Validate());
+  return backbone.architecture().input.Check("preprocessing.crop_px", preprocessing.crop_px);
+}
+
+absl::Status CheckData(const Dataset& data) {
+  if (data.class_names.size() < 2) return absl::InvalidArgumentError("classes: got fewer than two");
+  if (data.train.empty()) return absl::InvalidArgumentError("train: got no pictures");
+  if (data.validation.empty()) return absl::InvalidArgumentError("validation: got no pictures");
+  for (const auto* split : {&data.train, &data.validation, &data.test}) {
+    for (const Example& example : *split) {
+      if (example.label < 0 || example.label >= static_cast<int>(data.class_names.size())) {
+        return absl::InvalidArgumentError(absl::StrCat("label: got ", example.label, " for picture ", example.id));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckTraining(const TrainOptions& options, const Dataset& data) {
+  RETURN_IF_ERROR(CheckPhases(options.phases, *options.backbone));
+  RETURN_IF_ERROR(CheckPreprocessing(options.preprocessing, *options.backbone));
+  RETURN_IF_ERROR(options.head.Validate());
+  RETURN_IF_ERROR(CheckData(data));
+  const EarlyStopping& stop = options.early_stopping;
+  if (stop.patience > 0 && !(stop.holdout > 0 && stop.holdout < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("early_stopping.holdout: got ", stop.holdout, ", want 0 < holdout < 1"));
+  }
+  if (options.folds > static_cast<int64_t>(data.train.size())) {
+    return absl::InvalidArgumentError(absl::StrCat("evaluation.folds: got ", options.folds, ", want at most ",
+                                                   data.train.size(), ", the training pictures"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace graft

@@ -124,6 +124,7 @@ absl::Status App::StartRunner(const Lane& lane) {
   Runner::Options options;
   options.owner = LeaseOwner(lane.device);
   options.state_directory = directory_->states();
+  options.nice = kTrainingNice;
   options.tensorboard_directory = directory_->tensorboard();
   options.activation_cache_bytes = options_.activation_cache_bytes;
   options.activations = activations_.get();

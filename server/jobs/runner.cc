@@ -1,5 +1,8 @@
 #include "server/jobs/runner.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <optional>
 #include <utility>
 
@@ -10,6 +13,7 @@
 #include "server/log.h"
 #include "worker/base/status.h"
 #include "worker/device/memory.h"
+#include "worker/device/threads.h"
 
 namespace graft {
 
@@ -48,6 +52,9 @@ void Runner::Drain() {
 }
 
 void Runner::Run() {
+  // It computes steps that are too small for the pool.
+  UseOneIntraOpThread();
+  if (options_.nice > 0) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), options_.nice);
   for (;;) {
     {
       MutexLock lock(&mu_);

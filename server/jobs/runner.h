@@ -34,6 +34,7 @@ class Runner {
     std::string owner;             // unique to this process and slot
     std::string state_directory;   // DIR/JOB_ID.state: the last epoch's state, replaced atomically
     std::string tensorboard_directory;  // DIR/JOB_ID/: TensorBoard event files
+    int nice = 0;                       // of the thread that trains, as of the pool's
     absl::Duration poll = absl::Milliseconds(250);     // of an idle runner for jobs that other processes queued
     absl::Duration heartbeat = absl::Seconds(1);       // also how late a cancellation is noticed
     absl::Duration recover = absl::Seconds(5);         // between looks for expired leases

@@ -61,6 +61,7 @@ Activations::Activations(Options options, const std::vector<Example>* examples, 
                          const Activations* base)
     : options_(std::move(options)), examples_(examples), read_(std::move(read)), base_(base) {
   GRAFT_CHECK(base_ == nullptr || base_->options_.split_point <= options_.split_point);
+  GRAFT_CHECK(base_ == nullptr || base_->sample_.defined() || base_->size() == 0);
 }
 
 int64_t Activations::SlotOf(int64_t view, int64_t index) const {
@@ -93,30 +94,38 @@ absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64
 absl::StatusOr<at::Tensor> Activations::Compute(const int64_t* indices, int64_t n, int64_t view) const {
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("run the frozen stages", [&]() -> absl::Status {
-    const Backbone& backbone = *options_.backbone;
     absl::StatusOr<at::Tensor> input = base_ != nullptr ? base_->Gather(indices, n, view) : ReadImages(indices, n, view);
     RETURN_IF_ERROR(input.status());
-    const int begin = base_ != nullptr ? base_->options_.split_point : 0;
     // oneDNN chooses its kernel by the batch's shape: always the same one, so that a row's bits do not depend on what
     // else was missing.
-    if (begin < options_.split_point && n < options_.chunk) {
+    if (FirstStage() < options_.split_point && n < options_.chunk) {
       at::Tensor padded = EmptyRows(options_.chunk, *input).zero_();
       padded.narrow(0, 0, n).copy_(*input);
       input = padded;
     }
-    at::Tensor output = backbone.Forward(*input, begin, options_.split_point, options_.precision).cpu();
-    if (options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
-    output = output.narrow(0, 0, n);
-    result = output.contiguous(output.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+    result = RunStages(*input).narrow(0, 0, n);
     return absl::OkStatus();
   }));
   return result;
 }
 
+int Activations::FirstStage() const { return base_ != nullptr ? base_->options_.split_point : 0; }
+
+at::Tensor Activations::RunStages(const at::Tensor& input) const {
+  const Backbone& backbone = *options_.backbone;
+  at::Tensor output = backbone.Forward(input, FirstStage(), options_.split_point, options_.precision).cpu();
+  if (options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
+  return output.contiguous(output.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+}
+
 absl::Status Activations::Allocate() {
   if (sample_.defined() || size() == 0) return absl::OkStatus();
-  const int64_t first = 0;
-  ASSIGN_OR_RETURN(sample_, Compute(&first, 1, 0));
+  RETURN_IF_ERROR(TryTorch("measure the activations", [&] {
+    const int64_t side = options_.preprocessing.crop_px;
+    const at::Tensor nothing = base_ != nullptr ? at::zeros_like(base_->sample_) : at::zeros({1, 3, side, side});
+    sample_ = RunStages(nothing);
+    return absl::OkStatus();
+  }));
   row_bytes_ = static_cast<int64_t>(sample_.nbytes());
   const int64_t views = varies() ? options_.kept_views : std::min(options_.kept_views, 1);
   capacity_ = std::min<int64_t>(size() * views, options_.budget_bytes / std::max<int64_t>(1, row_bytes_));
@@ -125,6 +134,11 @@ absl::Status Activations::Allocate() {
     rows_ = EmptyRows(capacity_, sample_);
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<int64_t> Activations::RowBytes() {
+  RETURN_IF_ERROR(Allocate());
+  return std::max<int64_t>(1, row_bytes_);
 }
 
 // Raw pictures are not worth their disk space: a row of split point 0 is larger than its file.

@@ -43,8 +43,8 @@ class Activations {
     ActivationStore* store = nullptr;    // outlives this; null: none
     int chunk = 8;                       // images per prefix batch (cache-friendly, see Batcher)
   };
-  // `examples` outlives this. With `base`, which holds the same examples and views at an earlier split point and
-  // outlives this, only the stages between the two run.
+  // `examples` outlives this. With `base`, which was filled, holds the same examples and views at an earlier split point
+  // and outlives this, only the stages between the two run.
   Activations(Options options, const std::vector<Example>* examples, ImageReader read,
               const Activations* base = nullptr);
 
@@ -64,7 +64,9 @@ class Activations {
   int64_t size() const { return static_cast<int64_t>(examples_->size()); }
   int64_t cached() const { return capacity_; }  // rows of one view or more that memory holds, after the first Fill()
   bool varies() const { return options_.augment != AugmentSpec(); }
-  at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first Fill() or Prepare()
+  // Bytes of one row.   Errors as Fill().
+  absl::StatusOr<int64_t> RowBytes();
+  at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first of the above
   const std::vector<Example>& examples() const { return *examples_; }
   const Options& options() const { return options_; }
 
@@ -77,6 +79,8 @@ class Activations {
   absl::Status ComputeInto(int64_t view, const int64_t* indices, int64_t n);
   void* RowOf(int64_t view, int64_t index) const;
   absl::StatusOr<at::Tensor> Compute(const int64_t* indices, int64_t n, int64_t view) const;
+  int FirstStage() const;
+  at::Tensor RunStages(const at::Tensor& input) const;  // may throw
   absl::StatusOr<at::Tensor> ReadImages(const int64_t* indices, int64_t n, int64_t view) const;
 
   const Options options_;

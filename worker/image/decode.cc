@@ -12,6 +12,7 @@
 #include "worker/base/status.h"
 #include "worker/image/exif.h"
 #include "worker/image/header.h"
+#include "worker/image/jpeg.h"
 #include "worker/image/opencv_adapter.h"
 
 namespace graft {
@@ -112,9 +113,13 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& li
   RETURN_IF_ERROR(CheckLimits(info, limits));
   RETURN_IF_ERROR(CheckComplete(bytes, info.format));
 
+  const int reduction = Reduction(info, smallest_side_px);
+  if (info.format == ImageFormat::kJpeg) {
+    ASSIGN_OR_RETURN(Image jpeg, DecodeJpeg(bytes, info, reduction));
+    if (!jpeg.rgb.empty()) return ApplyExifOrientation(std::move(jpeg), ReadExifOrientation(bytes, info.format));
+  }
   Image image;
   bool decoded = false;
-  const int reduction = Reduction(info, smallest_side_px);
   RETURN_IF_ERROR(TryOpenCv("decode", [&] {
     // OpenCV has no read-only view; imdecode does not write to its input.
     const cv::Mat file(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));

@@ -27,6 +27,8 @@ constexpr int64_t kProbeImages = 4000;       // more do not change a ranking, an
 constexpr double kRankingShare = 0.4;        // of the budget, for all backbones' features
 constexpr double kFewImagesAClass = 50;      // below, the rule of thumb says: frozen
 constexpr double kGoodProbe = 0.9;           // above, too
+// Of AdamW on all stages; chosen on held-out training pictures (docs/benchmarks.md).
+constexpr double kWholeLearningRate = 5e-4;
 constexpr double kFinalOverTrial = 1.5;      // seconds of the final training over those of its trial, with a margin
 
 // Only cancellation and progress get through: what is tried is not the job's training.
@@ -46,6 +48,16 @@ class TrialObserver : public TrainObserver {
  private:
   TrainObserver* const job_;
 };
+
+std::string Describe(const Recipe& r) {
+  const std::string optimizer = OptimizerName(r.optimizer.kind);
+  if (r.strategy == Strategy::kFrozenHead) {
+    return absl::StrCat("frozen backbone, ", HeadTypeName(r.head.type), " head, ", optimizer);
+  }
+  const std::string stages = r.unfreeze_from.empty() ? absl::StrCat("the last ", r.unfreeze_stages, " stages")
+                                                     : absl::StrCat("from ", r.unfreeze_from, " on");
+  return absl::StrCat("fine-tune ", stages, ", ", optimizer, " at ", r.learning_rate, ", augmentation ", r.augmentation);
+}
 
 // One training to try.
 struct Candidate {
@@ -177,15 +189,14 @@ class Chooser {
   }
 
   // A recipe in which `set` fills in what the user left open.
-  absl::StatusOr<Candidate> MakeCandidate(std::string what, Strategy strategy,
-                                          const std::function<void(Recipe*)>& set) const {
+  absl::StatusOr<Candidate> MakeCandidate(Strategy strategy, const std::function<void(Recipe*)>& set) const {
     Recipe recipe = options_.recipe;
     recipe.strategy = strategy;
     set(&recipe);
     Candidate candidate;
-    candidate.what = std::move(what);
     candidate.tunes = strategy != Strategy::kFrozenHead;
     ASSIGN_OR_RETURN(candidate.recipe, WithDefaults(recipe));
+    candidate.what = Describe(candidate.recipe);
     return candidate;
   }
 
@@ -197,32 +208,27 @@ class Chooser {
 
   std::vector<Candidate> Candidates() {
     std::vector<Candidate> all;
-    const auto add = [&](absl::StatusOr<Candidate> candidate) {
-      if (candidate.ok()) {
-        all.push_back(*std::move(candidate));
-      } else {
+    const auto add = [&](Strategy strategy, const std::function<void(Recipe*)>& set) {
+      absl::StatusOr<Candidate> candidate = MakeCandidate(strategy, set);
+      if (!candidate.ok()) {
         error_ = candidate.status();  // an option of the user's that this strategy has not
+      } else if (all.empty() || candidate->what != all.back().what) {
+        all.push_back(*std::move(candidate));
       }
     };
-    add(MakeCandidate("frozen head, SGD", Strategy::kFrozenHead, [](Recipe*) {}));
-    add(MakeCandidate("frozen head, L-BFGS", Strategy::kFrozenHead, [](Recipe* r) {
+    add(Strategy::kFrozenHead, [](Recipe*) {});
+    add(Strategy::kFrozenHead, [](Recipe* r) {
       Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kLbfgs);
       Choose(r, "optimizer.weight_decay", &r->weight_decay, 1e-3);
-      Choose(r, "epochs", &r->epochs, 100);
-    }));
-    add(MakeCandidate("frozen head, hidden layer", Strategy::kFrozenHead, [](Recipe* r) {
-      Choose(r, "head.type", &r->head.type, HeadType::kMlp);
-    }));
+    });
+    add(Strategy::kFrozenHead, [](Recipe* r) { Choose(r, "head.type", &r->head.type, HeadType::kMlp); });
     if (!choice_.backbone->architecture().trainable) return all;
-    add(MakeCandidate("fine-tune the last 3 stages", Strategy::kFineTune, [](Recipe* r) {
-      Choose(r, "augmentation.preset", &r->augmentation, std::string("light"));
-    }));
-    add(MakeCandidate("fine-tune the whole backbone", Strategy::kFineTune, [this](Recipe* r) {
-      Choose(r, "augmentation.preset", &r->augmentation, std::string("light"));
-      Choose(r, "augmentation.views", &r->augmented_views, 0);
+    add(Strategy::kFineTune, [](Recipe*) {});
+    add(Strategy::kFineTune, [this](Recipe* r) {
       Choose(r, "fine_tune.unfreeze_from", &r->unfreeze_from, choice_.backbone->stage_names().front());
-      Choose(r, "learning_rate", &r->learning_rate, 3e-3);
-    }));
+      Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kAdamW);
+      Choose(r, "learning_rate", &r->learning_rate, kWholeLearningRate);
+    });
     return all;
   }
 
@@ -250,7 +256,7 @@ class Chooser {
     return absl::OkStatus();
   }
 
-  // Seconds of one epoch of a fine-tune, from its first epochs on few pictures.
+  // Seconds that a fine-tune will take, from one epoch on few pictures.
   absl::StatusOr<double> EstimateSeconds(const Candidate& candidate) {
     Dataset few = inner_;
     const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
@@ -311,7 +317,10 @@ class Chooser {
 
   absl::Status TryOne(const Candidate& candidate, TriedTraining* tried) {
     if (candidate.tunes) {
-      ASSIGN_OR_RETURN(tried->seconds, EstimateSeconds(candidate));
+      const absl::StatusOr<double> estimate = EstimateSeconds(candidate);
+      if (absl::IsInvalidArgument(estimate.status())) return SayInVain(candidate, estimate.status());
+      RETURN_IF_ERROR(estimate.status());
+      tried->seconds = *estimate;
       if (tried->seconds * (1 + kFinalOverTrial) > SecondsLeft()) {
         Say(absl::StrCat("Not tried: ", candidate.what, ", about ", std::lround(tried->seconds), " s, and ",
                          std::lround(tried->seconds * kFinalOverTrial), " s more if it were chosen; ",
@@ -320,14 +329,17 @@ class Chooser {
       }
     }
     const absl::Status status = Try(candidate, tried);
-    // What cannot be trained (a loss that became infinite, say) is no reason to end.
-    if (!absl::IsInvalidArgument(status)) return status;
-    Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", status.message(), "."));
+    return absl::IsInvalidArgument(status) ? SayInVain(candidate, status) : status;
+  }
+
+  // What cannot be trained (a loss that became infinite, say) is no reason to end.
+  absl::Status SayInVain(const Candidate& candidate, const absl::Status& why) {
+    Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", why.message(), "."));
     return absl::OkStatus();
   }
 
-  // Within a standard error the rule of thumb decides between frozen and fine-tuned, and the earlier, simpler candidate
-  // among equals.
+  // What the rule of thumb speaks against must be better by a standard error; among equals the earlier, simpler
+  // candidate stays.
   static bool Beats(const TriedTraining& a, bool a_tunes, const TriedTraining& b, bool b_tunes, bool frozen_prior) {
     const double gain = *a.accuracy - *b.accuracy;
     if (a_tunes == b_tunes) return gain > 0;

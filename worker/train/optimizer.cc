@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -233,6 +234,10 @@ class LbfgsOptimizer : public Optimizer {
 };
 
 }  // namespace
+
+std::string OptimizerName(OptimizerKind kind) {
+  return std::array{"sgd", "adamw", "rmsprop", "lbfgs"}[static_cast<size_t>(kind)];
+}
 
 absl::Status OptimizerOptions::Validate() const {
   std::vector<std::string> violations;

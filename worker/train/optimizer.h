@@ -21,6 +21,8 @@ enum class OptimizerKind {
   kLbfgs,    // Lbfgs (lbfgs.h); weight decay is part of the objective: loss + weight_decay / 2 * |values|^2
 };
 
+std::string OptimizerName(OptimizerKind kind);  // "sgd", "adamw", "rmsprop", "lbfgs"
+
 // Defaults are those of torch.optim, but momentum (torchvision references/classification/train.py: 0.9 for both) and
 // history (torch keeps 100; Nocedal & Wright 2006, section 7.2: 3 to 20 do).
 struct OptimizerOptions {

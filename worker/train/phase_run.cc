@@ -45,9 +45,12 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
   return alone ? 1 : pool.size();
 }
 
+int64_t ImagesInAWindow(int64_t row_bytes) { return std::clamp<int64_t>(kWindowBytes / row_bytes, 1, kWindowImages); }
+
 at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
   at::Tensor targets = at::zeros({n, classes});
-  for (int64_t i = 0; i < n; ++i) targets[i][activations.examples()[indices[i]].label] = 1;
+  float* row = targets.data_ptr<float>();
+  for (int64_t i = 0; i < n; ++i, row += classes) row[activations.examples()[indices[i]].label] = 1;
   return targets;
 }
 
@@ -112,12 +115,9 @@ int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
 
 // Whole steps whose activations are computed together, by all threads, before they are trained on. An epoch's windows
 // begin at the same pictures whether it was interrupted or not.
-int64_t PhaseRun::WindowEnd(const Activations& activations, int64_t begin, int64_t count) const {
-  const PreprocessSpec& spec = activations.options().preprocessing;
-  const int64_t largest_row = int64_t{spec.crop_px} * spec.crop_px * 3 * 4;
+int64_t PhaseRun::WindowEnd(int64_t row_bytes, int64_t begin, int64_t count) const {
   const int64_t step = std::max<int64_t>(1, StepEnd(0, count));
-  const int64_t images = std::min(kWindowImages, kWindowBytes / largest_row);
-  const int64_t window = std::max<int64_t>(1, images / step) * step;
+  const int64_t window = std::max<int64_t>(1, ImagesInAWindow(row_bytes) / step) * step;
   const int64_t end = std::min(count, (begin / window + 1) * window);
   return end + 1 == count ? count : end;  // see StepEnd()
 }
@@ -183,11 +183,13 @@ absl::Status PhaseRun::RunBatch(const Activations& activations, const Step& step
                                 EpochTotals* sum) {
   const auto shards = std::min<int64_t>(static_cast<int64_t>(replicas_.size()) + 1, batch.n);
   std::vector<EpochTotals> totals(shards);
-  RETURN_IF_ERROR(pool_->ParallelFor(shards, [&](int, int64_t shard) {
+  const auto run = [&](int, int64_t shard) {
     const int64_t begin = batch.n * shard / shards, end = batch.n * (shard + 1) / shards;
     Suffix* replica = shard == 0 ? suffix_.get() : replicas_[shard - 1].get();
     return RunShard(replica, activations, step, batch, begin, end, &totals[shard]);
-  }));
+  };
+  // A step of a head takes less time than waking another thread and waiting for it.
+  RETURN_IF_ERROR(shards == 1 ? run(0, 0) : pool_->ParallelFor(shards, run));
   for (const EpochTotals& t : totals) {
     sum->loss += t.loss;
     sum->correct += t.correct;
@@ -262,10 +264,11 @@ absl::Status PhaseRun::TrainEpoch(Activations* activations, const std::vector<in
   int64_t steps = 0;
   for (int64_t begin = 0; begin < count; begin = StepEnd(begin, count)) ++steps;
   const int64_t view = ViewOfEpoch(epoch, options_.phase.augmented_views);
+  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
   for (int64_t begin = totals->images, prepared = -1; begin < count; begin = totals->images) {
     RETURN_IF_ERROR(cancel.status());
     if (begin >= prepared) {
-      prepared = WindowEnd(*activations, begin, count);
+      prepared = WindowEnd(row_bytes, begin, count);
       RETURN_IF_ERROR(activations->Prepare(view, order.data() + begin, prepared - begin, pool_, cancel));
     }
     Step step;
@@ -331,8 +334,11 @@ absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
       return absl::OkStatus();
     });
   };
-  for (int64_t window = 0; window < count; window += kWindowImages) {
-    std::vector<int64_t> indices(std::min(kWindowImages, count - window));
+  if (count == 0) return logits;
+  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
+  const int64_t images = ImagesInAWindow(row_bytes);
+  for (int64_t window = 0; window < count; window += images) {
+    std::vector<int64_t> indices(std::min(images, count - window));
     std::iota(indices.begin(), indices.end(), window);
     const auto n = static_cast<int64_t>(indices.size());
     RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));

@@ -69,7 +69,7 @@ class PhaseRun {
   struct Step;
   struct Batch;
   int64_t StepEnd(int64_t begin, int64_t count) const;
-  int64_t WindowEnd(const Activations& activations, int64_t begin, int64_t count) const;
+  int64_t WindowEnd(int64_t row_bytes, int64_t begin, int64_t count) const;
   void Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order, Step* step);
   absl::StatusOr<double> ComputeGradients(const Activations& activations, Step* step);
   absl::Status RunBatch(const Activations& activations, const Step& step, const Batch& batch, EpochTotals* sum);

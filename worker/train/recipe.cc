@@ -22,9 +22,7 @@ std::string Text(bool value) { return value ? "true" : "false"; }
 std::string Text(const std::string& value) { return value.empty() ? "\"\"" : value; }
 std::string Text(HeadType value) { return std::string(HeadTypeName(value)); }
 std::string Text(Precision value) { return std::string(PrecisionName(value)); }
-std::string Text(OptimizerKind value) {
-  return std::array{"sgd", "adamw", "rmsprop", "lbfgs"}[static_cast<size_t>(value)];
-}
+std::string Text(OptimizerKind value) { return OptimizerName(value); }
 std::string Text(ScheduleKind value) {
   return std::array{"constant", "step", "cosine", "one-cycle"}[static_cast<size_t>(value)];
 }

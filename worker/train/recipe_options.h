@@ -60,18 +60,17 @@ void ForEachOption(Recipe& r, Visit&& visit) {
 
   // SCRATCH: a third of torchvision's 90, ImageNet is not the aim.
   option("epochs", r.epochs, tunes ? 10 : 30,
-         tunes ? "enough for a few hundred pictures with a cosine schedule (docs/benchmarks.md)"
-               : "enough for a few hundred pictures (docs/benchmarks.md)");
+         "enough for a few hundred pictures (docs/benchmarks.md)");
   option("batch_size", r.batch_size, 32, "Keras; PyTorch transfer-learning tutorial");
   option("accumulate_batches", r.accumulate_batches, 1, kOff, when(!lbfgs, "it only with first-order optimizers"));
-  // SCRATCH: torchvision's 0.1 is for 8 x 32 pictures a step; Goyal et al. 2017 (arXiv:1706.02677) scale it with them.
-  const double adaptive_rate = frozen ? 1e-3 : 1e-4, sgd_rate = tunes ? 1e-3 : 1e-2;
+  const double adaptive_rate = frozen ? 1e-3 : 1e-4, sgd_rate = tunes ? 5e-3 : 1e-2;
   option("learning_rate", r.learning_rate, lbfgs ? 1.0 : (adamw || rmsprop ? adaptive_rate : sgd_rate),
          lbfgs    ? "the line search scales it"
          : adamw  ? "torch.optim.AdamW; a tenth of it where the backbone is trained"
          : rmsprop ? "Keras RMSprop; a tenth of it where the backbone is trained"
-         : tunes  ? "PyTorch transfer-learning tutorial"
-                  : "linear probe, mini-batches of 32 (docs/benchmarks.md)");
+         : tunes  ? "chosen on held-out training pictures (docs/benchmarks.md)"
+         : scratch ? "torchvision references/classification/train.py, scaled to batches of 32 (arXiv:1706.02677)"
+                   : "chosen on held-out training pictures (docs/benchmarks.md)");
   option("schedule.type", r.schedule.kind, lbfgs ? ScheduleKind::kConstant : ScheduleKind::kCosine,
          lbfgs ? "the line search sets the steps" : "Loshchilov and Hutter 2017 (arXiv:1608.03983)");
   const bool step = r.schedule.kind == ScheduleKind::kStep;
@@ -93,7 +92,9 @@ void ForEachOption(Recipe& r, Visit&& visit) {
          gradual ? "Howard and Ruder 2018 (arXiv:1801.06146)" : kOff, tuning);
 
   option("regularization.label_smoothing", r.label_smoothing, 0.0, kOff);
-  option("regularization.clip_norm", r.clip_norm, 0.0, kOff, when(!lbfgs, "it only with first-order optimizers"));
+  // Without it early stages whose batch norms keep their statistics diverge at such rates.
+  option("regularization.clip_norm", r.clip_norm, tunes ? 1.0 : 0.0, tunes ? "Pascanu et al. 2013 (arXiv:1211.5063)" : kOff,
+         when(!lbfgs, "it only with first-order optimizers"));
   option("regularization.l2_sp", r.l2_sp, 0.0, kOff, pretrained);
   option("regularization.ema_decay", r.ema_decay, 0.0, kOff, when(!lbfgs, "it only with first-order optimizers"));
   option("regularization.mixup_alpha", r.mix.mixup_alpha, 0.0, kOff,
@@ -101,8 +102,8 @@ void ForEachOption(Recipe& r, Visit&& visit) {
   option("regularization.cutmix_alpha", r.mix.cutmix_alpha, 0.0, kOff,
          when(!frozen, "it only where the backbone is trained"));
 
-  option("augmentation.preset", r.augmentation, scratch ? "light" : "none",
-         scratch ? "random crops and flips: every ImageNet recipe since AlexNet" : kOff);
+  option("augmentation.preset", r.augmentation, frozen ? "none" : "light",
+         frozen ? kOff : "random crops and flips: every ImageNet recipe since AlexNet");
   const absl::StatusOr<AugmentSpec> preset = AugmentPreset(r.augmentation);
   const AugmentSpec base = preset.ok() ? *preset : AugmentSpec();
   r.augment.crop_scale_max = base.crop_scale_max;

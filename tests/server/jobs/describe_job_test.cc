@@ -101,7 +101,7 @@ TEST_F(DescribeJobTest, PhasesCountEveryParameter) {
   EXPECT_EQ(tune.phase(), "fine-tune");
   EXPECT_EQ(tune.index(), 1);
   EXPECT_EQ(tune.epochs(), 10);
-  EXPECT_EQ(tune.learning_rate(), 1e-3);
+  EXPECT_EQ(tune.learning_rate(), 5e-3);
   EXPECT_EQ(tune.parameters().trainable_head(), kHeadParameters);
   EXPECT_GT(tune.parameters().trainable_backbone(), 0);
   EXPECT_EQ(tune.parameters().trainable_backbone() + tune.parameters().frozen(), kBackboneParameters);

@@ -1,1 +1,0 @@
-. /tmp/w/h_probe/flags.sh; cd $O; g++ linear_probe.o logme.o worker_pool.o torch_status.o sampler.o folds.o logme_test.o linear_probe_test.o folds_test.o $LIB -lgmock -lgtest -lgtest_main -o probe_test && OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 nice -n 10 ./probe_test 2>&1 | grep -v -E "RUN|^$|^\[---" | tail -70

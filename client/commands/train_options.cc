@@ -68,7 +68,7 @@ const std::vector<Group>& Groups() {
        {{"--optimizer", "optimizer.type", "What makes a step (default sgd)"},
         {"--momentum", "optimizer.momentum", "Of sgd and rmsprop (default 0.9, of rmsprop 0)"},
         {"--weight-decay", "optimizer.weight_decay",
-         "Not of norms and biases (default 0, of adamw 0.01, from scratch\nand of lbfgs 0.0001)"},
+         "Not of norms and biases (default 0, of adamw and\nfrozen-head 0.01, from scratch 0.0001)"},
         {"--schedule", "schedule.type", "Of the learning rate (default cosine)"},
         {"--warmup-epochs", "schedule.warmup_epochs", "Linear, before the schedule (default 0)"}}},
       {"Regularization (default: off)",

@@ -36,16 +36,42 @@ absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory
   return plan;
 }
 
+namespace {
+
+// What StartJob refuses for any other strategy: AUTO must not find it out after it has chosen.
+absl::Status CheckAutoBackbone(const v1::JobSpec& spec, const std::string& name, BackboneDirectory* backbones) {
+  ASSIGN_OR_RETURN(const auto backbone, backbones->Get(name));
+  const absl::StatusOr<PreprocessSpec> preprocessing = backbone->PreprocessingFor(spec.input_px());
+  if (!preprocessing.ok()) return WithSpecPaths(preprocessing.status());
+  const Recipe recipe = ToRecipe(spec);
+  const absl::Status precision = ResolvePrecision(recipe.precision, backbone->device()).status();
+  if (!precision.ok()) return WithSpecPaths(precision);
+  v1::JobSpec sized = spec;
+  sized.set_input_px(preprocessing->crop_px);
+  return CheckBatchPixels(sized);
+}
+
+}  // namespace
+
 absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, BackboneDirectory* backbones) {
   std::vector<std::string> names(spec.auto_().backbones().begin(), spec.auto_().backbones().end());
   if (!spec.backbone().empty()) names.push_back(spec.backbone());
-  for (const std::string& name : names) RETURN_IF_ERROR(backbones->Get(name).status());
-  if (!names.empty()) return names;
-  for (const BackboneDirectory::Listing& each : backbones->List()) {
-    if (each.installed && !IsUntrained(each.digest)) names.push_back(each.name);
+  const bool named = !names.empty();
+  if (!named) {
+    for (const BackboneDirectory::Listing& each : backbones->List()) {
+      if (each.installed && !IsUntrained(each.digest)) names.push_back(each.name);
+    }
   }
-  if (names.empty()) return absl::FailedPreconditionError("spec.backbone: no backbone is installed to choose from");
-  return names;
+  std::vector<std::string> usable;
+  absl::Status problem = absl::FailedPreconditionError("spec.backbone: no backbone is installed to choose from");
+  for (const std::string& name : names) {
+    const absl::Status status = CheckAutoBackbone(spec, name, backbones);
+    if (status.ok()) usable.push_back(name);
+    if (!status.ok() && named) return status;
+    if (!status.ok()) problem = status;
+  }
+  if (usable.empty()) return problem;
+  return usable;
 }
 
 }  // namespace graft

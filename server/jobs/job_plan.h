@@ -27,7 +27,8 @@ struct JobPlan {
 absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory* backbones);
 
 // The names of the backbones that a spec of STRATEGY_AUTO chooses from.
-//   NotFound, FailedPrecondition  of one that it names; FailedPrecondition: it names none and none is installed
+// Of those that it does not name, the ones that can do what it asks for.
+//   NotFound, FailedPrecondition, InvalidArgument  of one that it names, or when none is left
 absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, BackboneDirectory* backbones);
 
 }  // namespace graft

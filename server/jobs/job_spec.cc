@@ -1,5 +1,6 @@
 #include "server/jobs/job_spec.h"
 
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace graft {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+constexpr int kMaxAutoBackbones = 64;
 constexpr double kDefaultAutoSeconds = 600, kMinAutoSeconds = 10, kMaxAutoSeconds = 604'800;
 // A batch's activations grow with it: no request may take all memory.
 constexpr int64_t kMaxBatchPixels = int64_t{1024} * 224 * 224;
@@ -56,6 +58,17 @@ void AddAutoViolations(const v1::JobSpec& spec, std::vector<std::string>* violat
   } else if (budget != 0 && !(budget >= kMinAutoSeconds && budget <= kMaxAutoSeconds)) {
     violations->push_back(absl::StrCat("spec.auto.budget_seconds: got ", budget, ", want ", kMinAutoSeconds, " to ",
                                        kMaxAutoSeconds));
+  }
+  if (spec.auto_().backbones_size() > kMaxAutoBackbones) {
+    violations->push_back(absl::StrCat("spec.auto.backbones: got ", spec.auto_().backbones_size(), ", want at most ",
+                                       kMaxAutoBackbones));
+  } else {
+    std::set<std::string> seen;
+    for (const std::string& name : spec.auto_().backbones()) {
+      const absl::Status status = CheckName("spec.auto.backbones", name);
+      if (!status.ok()) violations->emplace_back(status.message());
+      if (!seen.insert(name).second) violations->push_back(absl::StrCat("spec.auto.backbones: got ", name, " twice"));
+    }
   }
   if (!spec.backbone().empty() && spec.auto_().backbones_size() > 0) {
     violations->push_back("spec.auto.backbones: want either these or spec.backbone");

@@ -48,7 +48,7 @@ class EverythingTest(fixture.ServiceTest):
     def test_it_succeeds_with_the_settings_of_the_file(self):
         self.assertEqual((self.job["state"], self.job["model_version"]), ("JOB_STATE_SUCCEEDED", "everything/1"))
         effective = self.job["effective"]
-        self.assertEqual(effective["head"], {"type": "HEAD_TYPE_MLP", "hidden_width": 32, "dropout": 0.2})
+        self.assertEqual(effective["head"], {"type": "HEAD_TYPE_MLP", "hidden_width": 32, "dropout": 0.2, "standardize": True})
         self.assertEqual((effective["optimizer"]["type"], effective["optimizer"]["beta1"]),
                          ("OPTIMIZER_TYPE_ADAMW", 0.8))
         self.assertEqual(effective["optimizer"]["beta2"], 0.999, "a default")

@@ -17,8 +17,6 @@ namespace graft {
 namespace {
 
 constexpr int64_t kChunksPerReport = 16;  // of each pool thread
-// Changes when rows are computed in another way: rows of older programs are then left alone.
-constexpr char kRowsVersion[] = "rows 1";
 
 // Rows for `count` examples, laid out so that any run of rows is a channels-last batch.
 at::Tensor EmptyRows(int64_t count, const at::Tensor& sample) {
@@ -43,7 +41,8 @@ int SmallestSide(const Activations::Options& options) {
 
 // Everything that rows of a view depend on, but the picture.
 std::string SpaceKey(const Activations::Options& o, int64_t view) {
-  std::string key = absl::StrCat(kRowsVersion, " ", o.backbone->digest(), " ", o.split_point, " ",
+  const char* const device = o.backbone->device().is_cuda() ? "cuda" : "cpu";
+  std::string key = absl::StrCat(kRowsVersion, " ", device, " ", o.backbone->digest(), " ", o.split_point, " ",
                                  KeyOf(o.preprocessing), " ", PrecisionName(o.precision), " ", SmallestSide(o),
                                  " ", o.chunk);
   if (o.augment != AugmentSpec()) absl::StrAppend(&key, " ", KeyOf(o.augment), " ", o.seed, " ", view);

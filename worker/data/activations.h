@@ -98,6 +98,9 @@ class Activations {
   std::map<int64_t, std::shared_ptr<ActivationStore::Space>> spaces_;  // of views that are in use
 };
 
+// Changes when rows are computed in another way: those of older programs are then left alone.
+constexpr char kRowsVersion[] = "rows 1";
+
 // The view that an epoch (from 0) trains on when `kept` views are kept: each is used in kUsesOfAView epochs, then
 // replaced. With `kept` 0 every epoch has its own.
 constexpr int kUsesOfAView = 4;

@@ -114,13 +114,15 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const ImageLimits& li
   RETURN_IF_ERROR(CheckComplete(bytes, info.format));
 
   const int reduction = Reduction(info, smallest_side_px);
-  if (info.format == ImageFormat::kJpeg) {
-    ASSIGN_OR_RETURN(Image jpeg, DecodeJpeg(bytes, info, reduction));
-    if (!jpeg.rgb.empty()) return ApplyExifOrientation(std::move(jpeg), ReadExifOrientation(bytes, info.format));
-  }
   Image image;
   bool decoded = false;
-  RETURN_IF_ERROR(TryOpenCv("decode", [&] {
+  RETURN_IF_ERROR(TryOpenCv("decode", [&] {  // memory may run out in either
+    if (info.format == ImageFormat::kJpeg) {
+      image = DecodeJpeg(bytes, info, reduction);
+      decoded = !image.rgb.empty();
+      if (decoded) image = ApplyExifOrientation(std::move(image), ReadExifOrientation(bytes, info.format));
+      if (decoded) return;
+    }
     // OpenCV has no read-only view; imdecode does not write to its input.
     const cv::Mat file(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
     const cv::Mat mat = cv::imdecode(file, ReadFlags(info.format, reduction));

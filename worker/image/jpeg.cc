@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
 
 namespace graft {
 namespace {
@@ -20,12 +21,13 @@ struct Destroy {
 
 }  // namespace
 
-absl::StatusOr<Image> DecodeJpeg(absl::string_view bytes, const ImageInfo& info, int reduction) {
+Image DecodeJpeg(absl::string_view bytes, const ImageInfo& info, int reduction) {
   const std::unique_ptr<void, Destroy> handle(tjInitDecompress());
-  if (handle == nullptr) return absl::ResourceExhaustedError("image: out of memory");
+  if (handle == nullptr) throw std::bad_alloc();
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   int width = 0, height = 0, subsampling = 0, colour_space = 0;
-  const int header = tjDecompressHeader3(handle.get(), data, bytes.size(), &width, &height, &subsampling, &colour_space);
+  const int header =
+      tjDecompressHeader3(handle.get(), data, bytes.size(), &width, &height, &subsampling, &colour_space);
   const bool is_plain = colour_space == TJCS_YCbCr || colour_space == TJCS_GRAY || colour_space == TJCS_RGB;
   if (header != 0 || !is_plain || width != info.width_px || height != info.height_px) return Image();
   const tjscalingfactor factor{1, reduction};

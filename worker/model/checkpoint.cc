@@ -42,7 +42,10 @@ absl::Status ParsePreprocessing(const nlohmann::json& json, PreprocessSpec* out)
 }
 
 nlohmann::json ToJson(const HeadOptions& head) {
-  return {{"type", std::string(HeadTypeName(head.type))}, {"hidden_width", head.hidden_width}, {"dropout", head.dropout}};
+  return {{"type", std::string(HeadTypeName(head.type))},
+          {"hidden_width", head.hidden_width},
+          {"standardize", head.standardize},
+          {"dropout", head.dropout}};
 }
 
 absl::Status ParseHead(const nlohmann::json& json, HeadOptions* out) {
@@ -51,6 +54,7 @@ absl::Status ParseHead(const nlohmann::json& json, HeadOptions* out) {
   out->type = *type;
   out->hidden_width = json.at("hidden_width").get<int>();
   out->dropout = json.at("dropout").get<double>();
+  if (json.contains("standardize")) out->standardize = json.at("standardize").get<bool>();
   const absl::Status valid = out->Validate();
   return valid.ok() ? valid : Bad(valid.message());
 }

@@ -61,13 +61,18 @@ absl::Status HeadOptions::Validate() const {
 }
 
 bool HeadOptions::operator==(const HeadOptions& other) const {
-  return type == other.type && hidden_width == other.hidden_width && dropout == other.dropout;
+  return type == other.type && hidden_width == other.hidden_width && standardize == other.standardize &&
+         dropout == other.dropout;
 }
 
 class Head::Network : public Stage {
  public:
   Network(const HeadOptions& options, int64_t feature_width, int64_t num_classes)
       : cosine_(options.type == HeadType::kCosine) {
+    if (options.standardize) {
+      center_ = register_buffer("center", at::zeros({feature_width}));
+      scale_in_ = register_buffer("scale_in", at::ones({feature_width}));
+    }
     int64_t width = feature_width;
     if (options.type == HeadType::kMlp) {
       width = options.hidden_width;
@@ -84,13 +89,18 @@ class Head::Network : public Stage {
 
   at::Tensor Forward(const at::Tensor& features) override { return Forward(features, at::Tensor()); }
   at::Tensor Forward(const at::Tensor& features, const at::Tensor& mask) const {
-    at::Tensor x = features;
+    at::Tensor x = center_.defined() ? (features - center_) * scale_in_ : features;
     if (hidden_weight_.defined()) x = at::relu(at::linear(x, hidden_weight_, hidden_bias_));  // [n, hidden_width]
     if (mask.defined()) x = x * mask.to(x.device());
     if (!cosine_) return at::linear(x, weight_, bias_);
     return scale_ * at::linear(Unit(x), Unit(weight_));
   }
   int64_t last_width() const { return weight_.size(1); }
+  void SetStatistics(const at::Tensor& mean, const at::Tensor& deviation) {
+    GRAFT_CHECK(center_.defined());
+    center_.copy_(mean);
+    scale_in_.copy_(at::where(deviation > 0, 1 / deviation, at::ones_like(deviation)));
+  }
 
  private:
   static at::Tensor Unit(const at::Tensor& rows) {
@@ -98,7 +108,7 @@ class Head::Network : public Stage {
   }
 
   const bool cosine_;
-  at::Tensor hidden_weight_, hidden_bias_, weight_, bias_, scale_;
+  at::Tensor center_, scale_in_, hidden_weight_, hidden_bias_, weight_, bias_, scale_;
 };
 
 Head::Head(const HeadOptions& options, int64_t feature_width, int64_t num_classes)
@@ -121,6 +131,11 @@ void Head::Initialise(uint64_t seed) {
   };
   if (const at::Tensor* hidden = parameters.find("hidden.weight")) fill("hidden.", hidden->size(1));
   fill("", last_width());
+}
+
+void Head::SetStatistics(const at::Tensor& mean, const at::Tensor& deviation) {
+  torch::NoGradGuard no_grad;
+  network_->SetStatistics(mean, deviation);
 }
 
 at::Tensor Head::Forward(const at::Tensor& features, const at::Tensor& mask) const {

@@ -24,6 +24,8 @@ struct HeadOptions {
   HeadType type = HeadType::kLinear;
   int hidden_width = 0;  // of kMlp, 1 to 8192; 0 for the others
   double dropout = 0;    // chance to drop an input of the last layer while training, 0 <= dropout < 1
+  // Features are centred and scaled by their mean and deviation over the training pictures, which the head keeps.
+  bool standardize = false;
 
   //   InvalidArgument  every violation, one a line: "head.dropout: got 1, want 0 <= dropout < 1"
   absl::Status Validate() const;
@@ -39,7 +41,7 @@ absl::StatusOr<HeadType> ParseHeadType(absl::string_view name);
 
 class Stage;
 
-// Tensors "weight" and "bias" of the last layer ("scale" instead of the bias with kCosine), "hidden.weight" and
+// Tensors "center" and "scale_in" of the features' statistics, "weight" and "bias" of the last layer ("scale" instead of the bias with kCosine), "hidden.weight" and
 // "hidden.bias". Initial values are drawn from `seed`: uniform within +-1/sqrt(inputs), torch.nn.Linear's rule.
 //
 // Threads: one at a time, but Forward() without gradients is safe from several.
@@ -48,6 +50,8 @@ class Head {
   Head(const HeadOptions& options, int64_t feature_width, int64_t num_classes);
   ~Head();
   void Initialise(uint64_t seed);
+  // Of the features, [feature_width] each, float32; the head must standardize. A deviation of 0 counts as 1.
+  void SetStatistics(const at::Tensor& mean, const at::Tensor& deviation);
 
   // Features [n, feature_width] to logits [n, classes]. `mask`: what the last layer's inputs are multiplied by, float32
   // [n, last_width()]; undefined: nothing.

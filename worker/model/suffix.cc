@@ -34,7 +34,7 @@ Suffix::Suffix(const Backbone& backbone, int split_point, const HeadOptions& hea
 
 Suffix::~Suffix() = default;
 
-const Head& Suffix::head() const { return parts_->head; }
+Head& Suffix::head() { return parts_->head; }
 
 at::Tensor Suffix::Forward(const at::Tensor& activations, const at::Tensor& head_mask) {
   at::Tensor x = activations.to(backbone_->device(), /*non_blocking=*/true);

@@ -43,7 +43,7 @@ class Suffix {
   };
   std::vector<Parameter> Parameters() const;
   int64_t num_classes() const { return num_classes_; }
-  const Head& head() const;
+  Head& head();
 
   // All weights and running statistics by name ("features.9.block.0.0.weight", "head.weight").
   std::map<std::string, at::Tensor> State() const;

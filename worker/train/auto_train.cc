@@ -31,6 +31,25 @@ constexpr double kGoodProbe = 0.9;           // above, too
 constexpr double kWholeLearningRate = 5e-4;
 constexpr double kFinalOverTrial = 1.5;      // seconds of the final training over those of its trial, with a margin
 
+// Keeps the job's observer's first error, which must not be taken for a backbone's or a training's own.
+class Guard : public TrainObserver {
+ public:
+  explicit Guard(TrainObserver* job) : job_(job) {}
+  absl::Status OnPhase(const PhaseStarted&) override { return absl::OkStatus(); }
+  absl::Status OnProgress(const Progress& progress) override {
+    error_.Update(job_->OnProgress(progress));
+    return error_;
+  }
+  absl::Status OnEpoch(const EpochMetrics&) override { return absl::OkStatus(); }
+  absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
+  absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
+  const absl::Status& error() const { return error_; }
+
+ private:
+  TrainObserver* const job_;
+  absl::Status error_;
+};
+
 // Only cancellation and progress get through: what is tried is not the job's training.
 class TrialObserver : public TrainObserver {
  public:
@@ -41,11 +60,16 @@ class TrialObserver : public TrainObserver {
     trial.activity = absl::StrCat("auto: ", progress.activity);
     return job_->OnProgress(trial);
   }
-  absl::Status OnEpoch(const EpochMetrics&) override { return absl::OkStatus(); }
+  absl::Status OnEpoch(const EpochMetrics& metrics) override {
+    last_epoch_seconds_ = metrics.seconds;
+    return absl::OkStatus();
+  }
   absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
   absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
+  double last_epoch_seconds() const { return last_epoch_seconds_; }
 
  private:
+  double last_epoch_seconds_ = 0;
   TrainObserver* const job_;
 };
 
@@ -78,12 +102,15 @@ class Chooser {
  public:
   Chooser(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer,
           const CancelToken& cancel)
-      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
+      : options_(options), data_(data), pool_(pool), guard_(observer), observer_(&guard_), cancel_(cancel) {}
 
   absl::StatusOr<AutoChoice> Run() {
+    SplitTrainingPictures();
+    if (inner_.validation.empty()) {
+      return absl::InvalidArgumentError("dataset: got one training picture a class, want more to compare trainings on");
+    }
     RETURN_IF_ERROR(RankBackbones());
     ASSIGN_OR_RETURN(choice_.backbone, options_.load(report().backbones.front().name));
-    SplitTrainingPictures();
     RETURN_IF_ERROR(TryTrainings());
     return std::move(choice_);
   }
@@ -103,6 +130,7 @@ class Chooser {
     o.reduced_decoding = true;
     o.image_limits = options_.train.image_limits;
     o.store = options_.train.activation_store;
+    o.budget_bytes = options_.train.activation_cache_bytes;
     o.seed = options_.train.seed;
     Activations activations(o, &examples, data_.read);
     ProgressReport report(observer_, absl::StrCat("auto: features of ", backbone.name()), activations.size());
@@ -163,7 +191,11 @@ class Chooser {
         break;
       }
       absl::StatusOr<RankedBackbone> ranked = Rank(names[i], sample);
-      if (absl::IsCancelled(ranked.status()) || absl::IsDataLoss(ranked.status())) return ranked.status();
+      RETURN_IF_ERROR(guard_.error());
+      const absl::StatusCode code = ranked.status().code();
+      const bool is_its_own = code == absl::StatusCode::kInvalidArgument || code == absl::StatusCode::kNotFound ||
+                              code == absl::StatusCode::kFailedPrecondition;
+      if (!ranked.ok() && !is_its_own) return ranked.status();
       if (!ranked.ok()) {
         Say(absl::StrCat("Left out ", names[i], ": ", ranked.status().message(), "."));
         last_error = ranked.status();
@@ -212,14 +244,16 @@ class Chooser {
       absl::StatusOr<Candidate> candidate = MakeCandidate(strategy, set);
       if (!candidate.ok()) {
         error_ = candidate.status();  // an option of the user's that this strategy has not
-      } else if (all.empty() || candidate->what != all.back().what) {
-        all.push_back(*std::move(candidate));
+        return;
       }
+      const bool is_new =
+          std::none_of(all.begin(), all.end(), [&](const Candidate& c) { return c.what == candidate->what; });
+      if (is_new) all.push_back(*std::move(candidate));
     };
     add(Strategy::kFrozenHead, [](Recipe*) {});
     add(Strategy::kFrozenHead, [](Recipe* r) {
       Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kLbfgs);
-      Choose(r, "optimizer.weight_decay", &r->weight_decay, 1e-3);
+      Choose(r, "optimizer.weight_decay", &r->weight_decay, 1e-2);
     });
     add(Strategy::kFrozenHead, [](Recipe* r) { Choose(r, "head.type", &r->head.type, HeadType::kMlp); });
     if (!choice_.backbone->architecture().trainable) return all;
@@ -227,7 +261,9 @@ class Chooser {
     add(Strategy::kFineTune, [this](Recipe* r) {
       Choose(r, "fine_tune.unfreeze_from", &r->unfreeze_from, choice_.backbone->stage_names().front());
       Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kAdamW);
-      Choose(r, "learning_rate", &r->learning_rate, kWholeLearningRate);
+      if (r->optimizer.kind == OptimizerKind::kAdamW) {
+        Choose(r, "learning_rate", &r->learning_rate, kWholeLearningRate);
+      }
     });
     return all;
   }
@@ -276,10 +312,9 @@ class Chooser {
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
     TrialObserver observer(observer_);
-    Stopwatch watch;
     RETURN_IF_ERROR(Train(o, few, pool_, &observer, cancel_).status());
     const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
-    return watch.seconds() * images * candidate.recipe.epochs;
+    return observer.last_epoch_seconds() * images * candidate.recipe.epochs;
   }
 
   bool RuleSaysFrozen() const {
@@ -305,7 +340,7 @@ class Chooser {
         best = static_cast<int>(i);
       }
     }
-    if (best < 0) return absl::InvalidArgumentError("auto.budget_seconds: too little to train anything");
+    if (best < 0) return absl::InvalidArgumentError(absl::StrCat("auto: ", report().reasons.back()));
     report().trainings[best].chosen = true;
     choice_.recipe = candidates[best].recipe;
     const TriedTraining& chosen = report().trainings[best];
@@ -316,6 +351,10 @@ class Chooser {
   }
 
   absl::Status TryOne(const Candidate& candidate, TriedTraining* tried) {
+    if (candidate.tunes && SecondsLeft() <= 0) {
+      Say(absl::StrCat("Not tried: ", candidate.what, ": no time is left."));
+      return absl::OkStatus();
+    }
     if (candidate.tunes) {
       const absl::StatusOr<double> estimate = EstimateSeconds(candidate);
       if (absl::IsInvalidArgument(estimate.status())) return SayInVain(candidate, estimate.status());
@@ -334,6 +373,7 @@ class Chooser {
 
   // What cannot be trained (a loss that became infinite, say) is no reason to end.
   absl::Status SayInVain(const Candidate& candidate, const absl::Status& why) {
+    RETURN_IF_ERROR(guard_.error());
     Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", why.message(), "."));
     return absl::OkStatus();
   }
@@ -350,6 +390,7 @@ class Chooser {
   const AutoOptions& options_;
   const Dataset& data_;
   WorkerPool* const pool_;
+  Guard guard_;
   TrainObserver* const observer_;
   const CancelToken cancel_;
   const Stopwatch watch_;

@@ -29,7 +29,7 @@ struct RankedBackbone {
 // A training that AUTO tried on part of the training split, or did not for want of time.
 struct TriedTraining {
   std::string backbone;
-  std::string what;                 // "frozen head, SGD", "fine-tune the last 3 stages"
+  std::string what;                 // "fine-tune the last 3 stages, sgd at 0.005, augmentation light"
   std::optional<double> accuracy;   // on the held-out part; absent: not tried
   double standard_error = 0;
   double seconds = 0;               // that it took, or was estimated to take
@@ -64,11 +64,11 @@ struct AutoOptions {
 // train what is chosen on the whole split is not tried. `observer` is told of progress and, as warnings, of nothing:
 // the report says it all.
 //
-// Rule of thumb, as the prior of a comparison within its error: few pictures a class and a good probe: keep the
-// backbone frozen; many pictures or a bad probe: fine-tune (Yosinski et al. 2014, arXiv:1411.1792; Kornblith et al.
+// Rule of thumb, as the prior of the comparison: with few pictures a class or a good probe keep the backbone frozen,
+// else fine-tune; what it speaks against must be better by a standard error (Yosinski et al. 2014, arXiv:1411.1792; Kornblith et al.
 // 2019, arXiv:1805.08974).
-//   InvalidArgument  no backbone can be used; what the recipe asks for fits none
-//   others as Train()
+//   InvalidArgument  what the recipe asks for fits no training; no class has two training pictures
+//   others as options.load() for the last backbone, when none can be used, and as Train()
 absl::StatusOr<AutoChoice> ChooseTraining(const AutoOptions& options, const Dataset& data, WorkerPool* pool,
                                           TrainObserver* observer, const CancelToken& cancel);
 

@@ -10,7 +10,8 @@
 namespace graft {
 namespace {
 
-constexpr double kHeadLearningRate = 1e-2;  // of the head's own phase: linear probe, SGD, mini-batches of 32
+// Of the head's own phase: the defaults of a frozen head.
+constexpr double kHeadLearningRate = 1e-2, kHeadWeightDecay = 1e-2;
 
 // The last phase of each strategy, but for its split point.
 Phase LastPhase(const char* name, const Recipe& r) {
@@ -46,6 +47,7 @@ Phase HeadsOwnPhase(const Recipe& recipe, const Backbone& backbone) {
   head.epochs = recipe.head_epochs;
   head.batch_size = recipe.batch_size;
   head.head_learning_rate = kHeadLearningRate;
+  head.weight_decay = kHeadWeightDecay;
   head.schedule.kind = ScheduleKind::kCosine;
   return head;
 }

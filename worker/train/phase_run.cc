@@ -310,6 +310,36 @@ absl::Status PhaseRun::TrainEpoch(Activations* activations, const std::vector<in
   return absl::OkStatus();
 }
 
+absl::StatusOr<FeatureStatistics> MeasureStatistics(Activations* activations, WorkerPool* pool,
+                                                    const CancelToken& cancel) {
+  at::Tensor sum, squares;  // float64: in the order of the examples, whatever the threads
+  const int64_t count = activations->size();
+  for (int64_t begin = 0; begin < count; begin += kWindowImages) {
+    std::vector<int64_t> indices(std::min(kWindowImages, count - begin));
+    std::iota(indices.begin(), indices.end(), begin);
+    const auto n = static_cast<int64_t>(indices.size());
+    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
+    ASSIGN_OR_RETURN(const at::Tensor rows, activations->Gather(indices.data(), n));
+    RETURN_IF_ERROR(TryTorch("measure the features", [&] {
+      const at::Tensor x = rows.to(at::kDouble);
+      sum = sum.defined() ? sum + x.sum(0) : x.sum(0);
+      squares = squares.defined() ? squares + (x * x).sum(0) : (x * x).sum(0);
+      return absl::OkStatus();
+    }));
+  }
+  FeatureStatistics statistics;
+  RETURN_IF_ERROR(TryTorch("measure the features", [&] {
+    const at::Tensor mean = sum / static_cast<double>(count);
+    statistics.mean = mean.to(at::kFloat);
+    // What is left of a feature that never changes is rounding.
+    const at::Tensor variance = squares / static_cast<double>(count) - mean * mean;
+    const at::Tensor varies = variance > 1e-10 * (mean * mean + 1e-10);
+    statistics.deviation = at::where(varies, variance, at::zeros_like(variance)).sqrt().to(at::kFloat);
+    return absl::OkStatus();
+  }));
+  return statistics;
+}
+
 absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
                                                  const std::map<std::string, at::Tensor>& weights,
                                                  Activations* activations, WorkerPool* pool,
@@ -319,7 +349,8 @@ absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
   std::unique_ptr<Suffix> suffix;
   RETURN_IF_ERROR(TryTorch("prepare to predict", [&]() -> absl::Status {
     suffix = std::make_unique<Suffix>(*options.backbone, options.split_point, options.head, classes, 0);
-    RETURN_IF_ERROR(suffix->LoadState(weights).status());
+    ASSIGN_OR_RETURN(const int absent, suffix->LoadState(weights));
+    GRAFT_CHECK(absent == 0);
     suffix->PrepareToPredict();
     return absl::OkStatus();
   }));

@@ -91,6 +91,14 @@ class PhaseRun {
   LossScaler scaler_;
 };
 
+// Of features, [width] each, float32.
+struct FeatureStatistics {
+  at::Tensor mean, deviation;
+};
+// Over all examples of activations at the last stage, view 0.   Errors as Activations::Fill().
+absl::StatusOr<FeatureStatistics> MeasureStatistics(Activations* activations, WorkerPool* pool,
+                                                    const CancelToken& cancel);
+
 struct PredictOptions {
   std::shared_ptr<const Backbone> backbone;
   int split_point = 0;

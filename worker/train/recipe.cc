@@ -15,6 +15,7 @@ namespace graft {
 namespace {
 
 constexpr int kMaxEpochs = 10'000;
+constexpr size_t kMaxNameBytes = 128;
 
 std::string Text(int value) { return absl::StrCat(value); }
 std::string Text(double value) { return absl::StrCat(value); }
@@ -68,6 +69,9 @@ void CheckTraining(const Recipe& r, Violations* v) {
     v->Range("fine_tune.head_epochs", r.head_epochs, 1, kMaxEpochs);
     if (r.unfreeze_from.empty()) v->Range("fine_tune.unfreeze_stages", r.unfreeze_stages, 1, 1000);
     v->Want(r.stage_decay > 0 && r.stage_decay <= 1, "fine_tune.stage_decay", r.stage_decay, "> 0 and <= 1");
+  }
+  if (r.unfreeze_from.size() > kMaxNameBytes) {
+    v->Add(absl::StrCat("fine_tune.unfreeze_from: got ", r.unfreeze_from.size(), " bytes, want at most ", kMaxNameBytes));
   }
   if (r.optimizer.kind == OptimizerKind::kLbfgs && r.strategy != Strategy::kFrozenHead) {
     v->Add("optimizer.type: got lbfgs, want sgd, adamw or rmsprop: only a frozen head has a loss without noise");

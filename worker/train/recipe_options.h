@@ -35,6 +35,9 @@ void ForEachOption(Recipe& r, Visit&& visit) {
   const bool mlp = r.head.type == HeadType::kMlp;
   option("head.hidden_width", r.head.hidden_width, mlp ? 256 : 0, "Chollet 2016: Dense(256)",
          when(mlp, "it only with the mlp head"));
+  option("head.standardize", r.head.standardize, !scratch,
+         scratch ? kOff : "LeCun et al. 1998, Efficient BackProp, section 4.3",
+         when(!scratch, "it only with a pretrained backbone"));
   option("head.dropout", r.head.dropout, mlp ? 0.5 : 0.0, mlp ? "Chollet 2016: Dropout(0.5)" : kOff);
 
   option("optimizer.type", r.optimizer.kind, OptimizerKind::kSgd,
@@ -54,9 +57,13 @@ void ForEachOption(Recipe& r, Visit&& visit) {
          when(adamw || rmsprop, "it only with AdamW and RMSprop"));
   option("optimizer.history", r.optimizer.history, 10, "Nocedal and Wright 2006, section 7.2: 3 to 20",
          when(lbfgs, "it only with L-BFGS"));
-  option("optimizer.weight_decay", r.weight_decay, adamw ? 1e-2 : (scratch || lbfgs ? 1e-4 : 0.0),
-         adamw ? "torch.optim.AdamW"
-               : (scratch || lbfgs ? "torchvision references/classification/train.py" : kOff));
+  // Standardized features have as many directions as the backbone is wide: a head on them is regularised.
+  const double frozen_decay = mlp ? 1e-3 : 1e-2, other_decay = scratch ? 1e-4 : 0.0;
+  option("optimizer.weight_decay", r.weight_decay, adamw ? 1e-2 : (frozen ? frozen_decay : other_decay),
+         adamw     ? "torch.optim.AdamW"
+         : frozen  ? "chosen on held-out training pictures (docs/benchmarks.md)"
+         : scratch ? "torchvision references/classification/train.py"
+                   : kOff);
 
   // SCRATCH: a third of torchvision's 90, ImageNet is not the aim.
   option("epochs", r.epochs, tunes ? 10 : 30,

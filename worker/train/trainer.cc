@@ -29,9 +29,10 @@ namespace {
 std::string Fingerprint(const TrainOptions& options, const Dataset& data, int pool_size, Precision precision) {
   Sha256 sha;
   const EarlyStopping& stop = options.early_stopping;
-  sha.Update(absl::StrCat(options.backbone->digest(), " ", options.seed, " ", pool_size, " ",
+  const char* const device = options.backbone->device().is_cuda() ? "cuda" : "cpu";
+  sha.Update(absl::StrCat(kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed, " ", pool_size, " ",
                           KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
-                          HeadTypeName(options.head.type), " ", options.head.hidden_width, " ", stop.patience, " ",
+                          HeadTypeName(options.head.type), " ", options.head.hidden_width, " ", options.head.standardize, " ", stop.patience, " ",
                           static_cast<int>(stop.metric), " ", static_cast<int>(options.class_balance), " ",
                           absl::StrFormat("%.17g %.17g %.17g", options.head.dropout, stop.min_delta, stop.holdout),
                           "\n", absl::StrJoin(data.class_names, "\t"), "\n"));
@@ -68,6 +69,10 @@ class Training {
     fingerprint_ = Fingerprint(options_, data_, pool_->size(), precision_);
     if (!options_.resume_state.empty()) RETURN_IF_ERROR(ParseResume());
     MakeTrainData();
+    if (options_.early_stopping.patience > 0 && pictures_->held_out().empty()) {
+      return absl::InvalidArgumentError(
+          "early_stopping: got no class with more than one training picture, want some to hold out");
+    }
     for (size_t i = state_.phase; i < options_.phases.size(); ++i) RETURN_IF_ERROR(RunPhase(static_cast<int>(i)));
     return MakeResult();
   }
@@ -148,6 +153,7 @@ class Training {
                        if (!report) report.emplace(observer_, "features", total);
                        return (*report)(done);
                      }));
+    RETURN_IF_ERROR(MeasureFeatures(index, pictures.train));
     Stopwatch watch;
     const int first = state_.epoch;
     while (state_.epoch < phase.epochs && !IsStale()) {
@@ -174,6 +180,18 @@ class Training {
     next.phase = index + 1;
     state_ = std::move(next);
     return absl::OkStatus();
+  }
+
+  // The first phase gives a head that standardizes what it needs, from the frozen backbone's features.
+  absl::Status MeasureFeatures(int index, Activations* train) {
+    const bool is_first = index == 0 && state_.weights.empty();
+    const bool has_features = options_.phases[index].split_point == options_.backbone->num_stages();
+    if (!options_.head.standardize || !is_first || !has_features) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const FeatureStatistics statistics, MeasureStatistics(train, pool_, cancel_));
+    return TryTorch("standardize the features", [&] {
+      run_->suffix().head().SetStatistics(statistics.mean, statistics.deviation);
+      return absl::OkStatus();
+    });
   }
 
   bool IsStale() const {
@@ -340,7 +358,8 @@ class Training {
       c.training_config = options_.training_config;
       c.weights = weights;
       Suffix suffix(*options_.backbone, split_point, options_.head, static_cast<int64_t>(c.class_names.size()), 0);
-      RETURN_IF_ERROR(suffix.LoadState(weights).status());
+      ASSIGN_OR_RETURN(const int absent, suffix.LoadState(weights));
+      GRAFT_CHECK(absent == 0);
       c.golden_logits =
           suffix.Forward(options_.backbone->Forward(GoldenInputs(c.preprocessing), 0, split_point)).cpu();
       bytes = SerializeCheckpoint(c);

@@ -109,7 +109,7 @@ void SetFrom(const Recipe& recipe, TrainOptions* options);
 //                       parameters, or a backbone that can only be used frozen; a size of picture that the backbone
 //                       does not compute; a loss that becomes infinite (the learning rate is too high)
 //   FailedPrecondition  `resume_state` is of another job, or damaged; the device does not compute `precision`
-//   Cancelled           `cancel` was switched (checked each batch)
+//   Cancelled           `cancel` was switched (checked each step)
 //   DataLoss            an example can no longer be read or decoded
 //   ResourceExhausted   out of memory
 //   Internal            LibTorch failed otherwise

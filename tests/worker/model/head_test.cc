@@ -213,5 +213,20 @@ TEST(DropoutMaskTest, IsOfItsKeyAlone) {
 
 TEST(DropoutMaskTest, IsUndefinedWithoutDropout) { EXPECT_FALSE(DropoutMask(0, 8, 16, 7).defined()); }
 
+TEST(HeadTest, StandardizesFeaturesByTheStatisticsItIsGiven) {
+  HeadOptions options;
+  options.standardize = true;
+  Head head(options, 3, 2), plain({}, 3, 2);
+  head.Initialise(5);
+  plain.Initialise(5);
+  torch::NoGradGuard no_grad;
+  const at::Tensor x = at::tensor({1.0f, 2.0f, 7.0f, 3.0f, -2.0f, 7.0f}).view({2, 3});
+  EXPECT_TRUE(at::equal(head.Forward(x, {}), plain.Forward(x, {}))) << "before: centre 0, scale 1";
+  head.SetStatistics(at::tensor({2.0f, 0.0f, 7.0f}), at::tensor({1.0f, 2.0f, 0.0f}));
+  // A deviation of 0 counts as 1.
+  const at::Tensor standardized = at::tensor({-1.0f, 1.0f, 0.0f, 1.0f, -1.0f, 0.0f}).view({2, 3});
+  EXPECT_TRUE(at::allclose(head.Forward(x, {}), plain.Forward(standardized, {})));
+}
+
 }  // namespace
 }  // namespace graft

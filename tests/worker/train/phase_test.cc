@@ -108,6 +108,7 @@ void ExpectHeadsOwn(const Phase& p) {
   plain.epochs = 7;
   plain.batch_size = 8;
   plain.head_learning_rate = 1e-2;
+  plain.weight_decay = 1e-2;
   plain.optimizer.momentum = 0.9;
   plain.schedule.kind = ScheduleKind::kCosine;
   EXPECT_EQ(KeyOf(p), KeyOf(plain));

@@ -89,11 +89,12 @@ TEST(WithDefaultsTest, EachStrategyHasItsDefaultsInOrder) {
   const std::vector<Row> rows = {
       // frozen head, fine-tune, gradual, scratch
       {"head.type", {"linear", "linear", "linear", "linear"}},
+      {"head.standardize", {"true", "true", "true", "-"}},
       {"head.dropout", {"0", "0", "0", "0"}},
       {"optimizer.type", {"sgd", "sgd", "sgd", "sgd"}},
       {"optimizer.momentum", {"0.9", "0.9", "0.9", "0.9"}},
       {"optimizer.nesterov", {"false", "false", "false", "false"}},
-      {"optimizer.weight_decay", {"0", "0", "0", "0.0001"}},
+      {"optimizer.weight_decay", {"0.01", "0", "0", "0.0001"}},
       {"epochs", {"30", "10", "10", "30"}},
       {"batch_size", {"32", "32", "32", "32"}},
       {"accumulate_batches", {"1", "1", "1", "1"}},
@@ -127,6 +128,7 @@ TEST(WithDefaultsTest, EachOptimizerHasItsDefaultsInOrder) {
   const std::vector<Row> rows = {
       // SGD, AdamW, RMSprop, L-BFGS
       {"head.type", {"linear", "linear", "linear", "linear"}},
+      {"head.standardize", {"true", "true", "true", "true"}},
       {"head.dropout", {"0", "0", "0", "0"}},
       {"optimizer.momentum", {"0.9", "-", "0", "-"}},
       {"optimizer.nesterov", {"false", "-", "-", "-"}},
@@ -135,7 +137,7 @@ TEST(WithDefaultsTest, EachOptimizerHasItsDefaultsInOrder) {
       {"optimizer.smoothing", {"-", "-", "0.99", "-"}},
       {"optimizer.epsilon", {"-", "1e-08", "1e-08", "-"}},
       {"optimizer.history", {"-", "-", "-", "10"}},
-      {"optimizer.weight_decay", {"0", "0.01", "0", "0.0001"}},
+      {"optimizer.weight_decay", {"0.01", "0.01", "0.01", "0.01"}},
       {"epochs", {"30", "30", "30", "30"}},
       {"batch_size", {"32", "32", "32", "32"}},
       {"accumulate_batches", {"1", "1", "1", "-"}},
@@ -416,6 +418,7 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
   };
   const std::vector<Misplaced> all = {
       {{}, "head.hidden_width", "it only with the mlp head"},
+      {scratch, "head.standardize", "it only with a pretrained backbone"},
       {adamw, "optimizer.momentum", "it only with SGD and RMSprop"},
       {lbfgs, "optimizer.momentum", "it only with SGD and RMSprop"},
       {adamw, "optimizer.nesterov", "it only with SGD"},
@@ -447,7 +450,7 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
   };
   std::set<std::string> tried{"fine_tune.unfreeze_from"}, known;
   for (const auto& [base, path, want] : all) {
-    const std::string got = path == "optimizer.nesterov" ? "true" : path == "early_stopping.metric" ? "accuracy" : "1";
+    const std::string got = path == "optimizer.nesterov" || path == "head.standardize" ? "true" : path == "early_stopping.metric" ? "accuracy" : "1";
     EXPECT_EQ(Refusal(With(base, path, 1)), absl::StrCat(path, ": got ", got, ", want ", want)) << "once";
     tried.insert(path);
   }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/write_all.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -28,13 +29,8 @@ absl::Status FileError(absl::string_view what, int error) {
   return absl::InternalError(message);
 }
 
-absl::Status WriteAll(int file, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return FileError("write", errno);
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
+absl::Status WriteAndSync(int file, absl::string_view bytes) {
+  if (const int error = WriteAll(file, bytes); error != 0) return FileError("write", error);
   if (::fsync(file) != 0) return FileError("sync", errno);
   return absl::OkStatus();
 }
@@ -42,7 +38,7 @@ absl::Status WriteAll(int file, absl::string_view bytes) {
 absl::Status WriteNewFile(const std::string& path, absl::string_view bytes) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file < 0) return FileError("create", errno);
-  absl::Status status = WriteAll(file, bytes);
+  absl::Status status = WriteAndSync(file, bytes);
   if (::close(file) != 0 && status.ok()) status = FileError("close", errno);
   return status;
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "google/protobuf/io/coded_stream.h"
+#include "server/write_all.h"
 #include "tensorboard/event.pb.h"
 #include "worker/base/status.h"
 
@@ -58,16 +59,6 @@ absl::Status FileError(absl::string_view what, int error) {
   // EFBIG: the most that this process may write to a file.
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) return absl::ResourceExhaustedError(message);
   return absl::InternalError(message);
-}
-
-absl::Status WriteAll(int file, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return FileError("write", errno);
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return absl::OkStatus();
 }
 
 // A file that was not there before; `path` becomes its name: as given, or with the first free ".1", ".2", ...
@@ -137,10 +128,10 @@ absl::Status TensorBoardWriter::AddText(const std::string& tag, int64_t step, ab
 
 absl::Status TensorBoardWriter::Append(const tensorboard::Event& event) {
   const std::string record = TfRecord(event.SerializeAsString());
-  if (absl::Status status = WriteAll(file_, record); !status.ok()) {
+  if (const int error = WriteAll(file_, record); error != 0) {
     // Half a record would make all that follow it unreadable.
     if (::ftruncate(file_, size_bytes_) != 0) return FileError("take back half a record", errno);
-    return status;
+    return FileError("write", error);
   }
   size_bytes_ += static_cast<int64_t>(record.size());
   return absl::OkStatus();

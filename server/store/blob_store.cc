@@ -20,6 +20,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/write_all.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -57,12 +58,7 @@ class NewFile {
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd_ < 0) return SystemError("create", path_, errno);
     created_ = true;
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return SystemError("write", path_, errno);
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
+    if (const int error = WriteAll(fd_, bytes); error != 0) return SystemError("write", path_, error);
     if (::fsync(fd_) != 0) return SystemError("sync", path_, errno);
     const int fd = std::exchange(fd_, -1);
     if (::close(fd) != 0) return SystemError("close", path_, errno);

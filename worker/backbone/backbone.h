@@ -81,8 +81,9 @@ class Backbone {
 
   // Runs the frozen stages [begin, end) without recording gradients. `x` is float32 [n, 3, h, w] for begin = 0, else
   // what stage begin-1 gave; float32 [n, feature_width()] when end = num_stages().
-  // `x` may be on the CPU; the result is on device(). In a lower precision (not kAuto) stages with parameters compute in
-  // it and give its dtype; those without give float32, and so does the last stage. May throw c10::Error: call it inside TryTorch().
+  // `x` may be on the CPU; the result is on device(). In a lower precision (not kAuto) stages with parameters compute
+  // in it and give its dtype; those without give float32, and so does the last stage. May throw c10::Error: call it
+  // inside TryTorch().
   at::Tensor Forward(const at::Tensor& x, int begin, int end, Precision precision = Precision::kFloat32) const;
   // Its own classifier on features [n, feature_width()]: float32 [n, class_names().size()]. It must have one. May
   // throw.

@@ -17,6 +17,7 @@ namespace graft {
 namespace {
 
 constexpr int64_t kChunksPerReport = 16;  // of each pool thread
+constexpr int64_t kWindowImages = 1024, kWindowBytes = int64_t{256} << 20;
 
 // Rows for `count` examples, laid out so that any run of rows is a channels-last batch.
 at::Tensor EmptyRows(int64_t count, const at::Tensor& sample) {
@@ -50,6 +51,8 @@ std::string SpaceKey(const Activations::Options& o, int64_t view) {
 }
 
 }  // namespace
+
+int64_t ImagesInAWindow(int64_t row_bytes) { return std::clamp<int64_t>(kWindowBytes / row_bytes, 1, kWindowImages); }
 
 int64_t ViewOfEpoch(int64_t epoch, int kept) {
   if (kept == 0) return epoch;
@@ -93,7 +96,8 @@ absl::StatusOr<at::Tensor> Activations::ReadImages(const int64_t* indices, int64
 absl::StatusOr<at::Tensor> Activations::Compute(const int64_t* indices, int64_t n, int64_t view) const {
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("run the frozen stages", [&]() -> absl::Status {
-    absl::StatusOr<at::Tensor> input = base_ != nullptr ? base_->Gather(indices, n, view) : ReadImages(indices, n, view);
+    absl::StatusOr<at::Tensor> input =
+        base_ != nullptr ? base_->Gather(indices, n, view) : ReadImages(indices, n, view);
     RETURN_IF_ERROR(input.status());
     // oneDNN chooses its kernel by the batch's shape: always the same one, so that a row's bits do not depend on what
     // else was missing.

@@ -69,6 +69,7 @@ class Activations {
   at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first of the above
   const std::vector<Example>& examples() const { return *examples_; }
   const Options& options() const { return options_; }
+  int64_t kept_bytes() const { return capacity_ * row_bytes_; }  // of memory, after the first Fill() or Prepare()
 
  private:
   // Where rows of a view are: kept ones by slot, others in the window.
@@ -97,6 +98,9 @@ class Activations {
   std::unordered_map<int64_t, int64_t> window_row_;  // of an example's index
   std::map<int64_t, std::shared_ptr<ActivationStore::Space>> spaces_;  // of views that are in use
 };
+
+// How many rows of so many bytes a caller does well to Prepare() at once: at most 1024, and 256 MiB.
+int64_t ImagesInAWindow(int64_t row_bytes);
 
 // Changes when rows are computed in another way: those of older programs are then left alone.
 constexpr char kRowsVersion[] = "rows 1";

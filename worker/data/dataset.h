@@ -14,6 +14,13 @@ struct Example {
   std::string name;  // of the file, for people
 };
 
+inline std::vector<int> LabelsOf(const std::vector<Example>& examples) {
+  std::vector<int> labels;
+  labels.reserve(examples.size());
+  for (const Example& example : examples) labels.push_back(example.label);
+  return labels;
+}
+
 // Returns the encoded bytes of a picture. Threads: called from several at once.
 using ImageReader = std::function<absl::StatusOr<std::string>(const std::string& id)>;
 

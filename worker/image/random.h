@@ -3,16 +3,9 @@
 #include <cmath>
 #include <cstdint>
 
-namespace graft {
+#include "worker/base/random.h"
 
-// One step of splitmix64: a bijection of 64 bits that mixes each of them into all.
-// Source: Steele, Lea, Flood 2014 (doi:10.1145/2660193.2660195); constants of Vigna's splitmix64.c.
-inline uint64_t SplitMix64(uint64_t x) {
-  x += 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
-}
+namespace graft {
 
 // Random numbers from a seed and a counter. The standard library's distributions differ from one library to the next;
 // these give the same numbers everywhere.
@@ -25,7 +18,7 @@ class Random {
 
   uint64_t Next() {
     const uint64_t bits = SplitMix64(state_);
-    state_ += 0x9E3779B97F4A7C15u;
+    state_ += kSplitMix64Step;
     return bits;
   }
 

@@ -55,7 +55,8 @@ absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::Load(absl::string_vi
   predictor->prefix_key_ = PrefixKey(*predictor->backbone_, checkpoint.split_point, checkpoint.preprocessing);
   RETURN_IF_ERROR(TryTorch("load the model", [&]() -> absl::Status {
     predictor->suffix_.reset(
-        new Suffix{graft::Suffix(*predictor->backbone_, checkpoint.split_point, checkpoint.head, checkpoint.class_names.size(), 0),
+        new Suffix{graft::Suffix(*predictor->backbone_, checkpoint.split_point, checkpoint.head,
+                                 static_cast<int64_t>(checkpoint.class_names.size()), 0),
                    checkpoint.temperature});
     graft::Suffix& network = predictor->suffix_->network;
     ASSIGN_OR_RETURN(const int absent, network.LoadState(checkpoint.weights));

@@ -41,8 +41,9 @@ absl::StatusOr<HeadType> ParseHeadType(absl::string_view name);
 
 class Stage;
 
-// Tensors "center" and "scale_in" of the features' statistics, "weight" and "bias" of the last layer ("scale" instead of the bias with kCosine), "hidden.weight" and
-// "hidden.bias". Initial values are drawn from `seed`: uniform within +-1/sqrt(inputs), torch.nn.Linear's rule.
+// Tensors "weight" and "bias" of the last layer ("scale" instead of the bias with kCosine), "hidden.weight" and
+// "hidden.bias", "center" and "scale_in" of the features' statistics. Initial values are drawn from `seed`: uniform
+// within +-1/sqrt(inputs), torch.nn.Linear's rule.
 //
 // Threads: one at a time, but Forward() without gradients is safe from several.
 class Head {

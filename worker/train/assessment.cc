@@ -18,12 +18,6 @@ namespace {
 constexpr int64_t kSuspects = 20;
 constexpr int kCurveSeeds = 3;
 
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
-
 std::vector<Suspect> Mistakes(const std::vector<Example>& examples, const std::vector<float>& probabilities,
                               const std::vector<int>& labels, int classes) {
   std::vector<Suspect> suspects;

@@ -4,26 +4,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
-#include "worker/data/activations.h"
+#include "worker/train/backbone_ranking.h"
 #include "worker/train/folds.h"
-#include "worker/train/linear_probe.h"
-#include "worker/train/logme.h"
 #include "worker/train/progress_report.h"
 #include "worker/train/train_data.h"
 
 namespace graft {
 namespace {
 
-constexpr int kFolds = 5;
 constexpr double kHoldout = 0.2;
-constexpr int64_t kProbeImages = 4000;       // more do not change a ranking, and LogME's cost grows with their square
 constexpr double kRankingShare = 0.4;        // of the budget, for all backbones' features
 constexpr double kFewImagesAClass = 50;      // below, the rule of thumb says: frozen
 constexpr double kGoodProbe = 0.9;           // above, too
@@ -31,26 +26,8 @@ constexpr double kGoodProbe = 0.9;           // above, too
 constexpr double kWholeLearningRate = 5e-4;
 constexpr double kFinalOverTrial = 1.5;      // seconds of the final training over those of its trial, with a margin
 
-// Keeps the job's observer's first error, which must not be taken for a backbone's or a training's own.
-class Guard : public TrainObserver {
- public:
-  explicit Guard(TrainObserver* job) : job_(job) {}
-  absl::Status OnPhase(const PhaseStarted&) override { return absl::OkStatus(); }
-  absl::Status OnProgress(const Progress& progress) override {
-    error_.Update(job_->OnProgress(progress));
-    return error_;
-  }
-  absl::Status OnEpoch(const EpochMetrics&) override { return absl::OkStatus(); }
-  absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
-  absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
-  const absl::Status& error() const { return error_; }
-
- private:
-  TrainObserver* const job_;
-  absl::Status error_;
-};
-
-// Only cancellation and progress get through: what is tried is not the job's training.
+// Only progress gets through: what is tried is not the job's training. Keeps the job's observer's first error, which
+// must not be taken for a backbone's or a training's own.
 class TrialObserver : public TrainObserver {
  public:
   explicit TrialObserver(TrainObserver* job) : job_(job) {}
@@ -58,7 +35,8 @@ class TrialObserver : public TrainObserver {
   absl::Status OnProgress(const Progress& progress) override {
     Progress trial = progress;
     trial.activity = absl::StrCat("auto: ", progress.activity);
-    return job_->OnProgress(trial);
+    error_.Update(job_->OnProgress(trial));
+    return error_;
   }
   absl::Status OnEpoch(const EpochMetrics& metrics) override {
     last_epoch_seconds_ = metrics.seconds;
@@ -66,11 +44,13 @@ class TrialObserver : public TrainObserver {
   }
   absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
   absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
+  const absl::Status& error() const { return error_; }
   double last_epoch_seconds() const { return last_epoch_seconds_; }
 
  private:
-  double last_epoch_seconds_ = 0;
   TrainObserver* const job_;
+  absl::Status error_;
+  double last_epoch_seconds_ = 0;
 };
 
 std::string Describe(const Recipe& r) {
@@ -80,7 +60,8 @@ std::string Describe(const Recipe& r) {
   }
   const std::string stages = r.unfreeze_from.empty() ? absl::StrCat("the last ", r.unfreeze_stages, " stages")
                                                      : absl::StrCat("from ", r.unfreeze_from, " on");
-  return absl::StrCat("fine-tune ", stages, ", ", optimizer, " at ", r.learning_rate, ", augmentation ", r.augmentation);
+  return absl::StrCat("fine-tune ", stages, ", ", optimizer, " at ", r.learning_rate, ", augmentation ",
+                      r.augmentation);
 }
 
 // One training to try.
@@ -90,26 +71,20 @@ struct Candidate {
   bool tunes = false;
 };
 
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
-
 std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
 
 class Chooser {
  public:
   Chooser(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer,
           const CancelToken& cancel)
-      : options_(options), data_(data), pool_(pool), guard_(observer), observer_(&guard_), cancel_(cancel) {}
+      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
 
   absl::StatusOr<AutoChoice> Run() {
     SplitTrainingPictures();
     if (inner_.validation.empty()) {
       return absl::InvalidArgumentError("dataset: got one training picture a class, want more to compare trainings on");
     }
-    RETURN_IF_ERROR(RankBackbones());
+    RETURN_IF_ERROR(Rank());
     ASSIGN_OR_RETURN(choice_.backbone, options_.load(report().backbones.front().name));
     RETURN_IF_ERROR(TryTrainings());
     return std::move(choice_);
@@ -120,97 +95,17 @@ class Chooser {
   void Say(std::string sentence) { report().reasons.push_back(std::move(sentence)); }
   double SecondsLeft() const { return options_.budget_seconds - watch_.seconds(); }
 
-  absl::StatusOr<at::Tensor> Features(const Backbone& backbone, const std::shared_ptr<const Backbone>& shared,
-                                      const std::vector<Example>& examples) {
-    Activations::Options o;
-    o.backbone = shared;
-    ASSIGN_OR_RETURN(o.preprocessing, backbone.PreprocessingFor(options_.input_px));
-    ASSIGN_OR_RETURN(o.precision, ResolvePrecision(options_.recipe.precision, backbone.device()));
-    o.split_point = backbone.num_stages();
-    o.reduced_decoding = true;
-    o.image_limits = options_.train.image_limits;
-    o.store = options_.train.activation_store;
-    o.budget_bytes = options_.train.activation_cache_bytes;
-    o.seed = options_.train.seed;
-    Activations activations(o, &examples, data_.read);
-    ProgressReport report(observer_, absl::StrCat("auto: features of ", backbone.name()), activations.size());
-    RETURN_IF_ERROR(activations.Fill(pool_, cancel_, [&](int64_t done) { return report(done); }));
-    std::vector<int64_t> all(examples.size());
-    std::iota(all.begin(), all.end(), 0);
-    return activations.Gather(all.data(), activations.size());
-  }
-
-  absl::StatusOr<RankedBackbone> Rank(const std::string& name, const std::vector<Example>& examples) {
-    Stopwatch watch;
-    ASSIGN_OR_RETURN(const auto backbone, options_.load(name));
-    ASSIGN_OR_RETURN(const at::Tensor features, Features(*backbone, backbone, examples));
-    const auto classes = static_cast<int>(data_.class_names.size());
-    const std::vector<int> labels = LabelsOf(examples);
-    const int folds = std::min<int>(kFolds, static_cast<int>(examples.size()));
-    ASSIGN_OR_RETURN(const CrossValidation probe, CrossValidateProbe(features, labels, classes, folds,
-                                                                    options_.train.seed, {}, pool_, cancel_));
-    RankedBackbone ranked;
-    ranked.name = name;
-    ranked.accuracy = probe.mean;
-    ranked.standard_deviation = probe.standard_deviation;
-    ranked.log_loss = probe.log_loss;
-    ASSIGN_OR_RETURN(ranked.log_me, LogMe(features, labels, classes));
-    ranked.seconds = watch.seconds();
-    return ranked;
-  }
-
-  // Those that compute least come first, so that a small budget has seen some.
-  absl::StatusOr<std::vector<std::string>> ByCost() {
-    std::vector<std::pair<double, std::string>> costs;
-    for (const std::string& name : options_.backbones) {
-      const Architecture* known = FindArchitecture(name);
-      costs.emplace_back(known != nullptr ? known->gflops : 1e9, name);
-    }
-    std::sort(costs.begin(), costs.end());
-    std::vector<std::string> names;
-    for (const auto& [cost, name] : costs) names.push_back(name);
-    return names;
-  }
-
-  absl::Status RankBackbones() {
-    std::vector<Example> sample = data_.train;
-    if (static_cast<int64_t>(sample.size()) > kProbeImages) {
-      const double share = static_cast<double>(kProbeImages) / static_cast<double>(sample.size());
-      sample.clear();
-      for (const int64_t i : StratifiedSubset(LabelsOf(data_.train), share, options_.train.seed)) {
-        sample.push_back(data_.train[i]);
-      }
-    }
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, ByCost());
-    absl::Status last_error = absl::InvalidArgumentError("backbone: none is installed");
-    for (size_t i = 0; i < names.size(); ++i) {
-      const bool time_is_up = watch_.seconds() > kRankingShare * options_.budget_seconds;
-      if (!report().backbones.empty() && time_is_up) {
-        Say(absl::StrCat("Left out for want of time: ", names.size() - i, " of ", names.size(),
-                         " backbones, those that compute most."));
-        break;
-      }
-      absl::StatusOr<RankedBackbone> ranked = Rank(names[i], sample);
-      RETURN_IF_ERROR(guard_.error());
-      const absl::StatusCode code = ranked.status().code();
-      const bool is_its_own = code == absl::StatusCode::kInvalidArgument || code == absl::StatusCode::kNotFound ||
-                              code == absl::StatusCode::kFailedPrecondition;
-      if (!ranked.ok() && !is_its_own) return ranked.status();
-      if (!ranked.ok()) {
-        Say(absl::StrCat("Left out ", names[i], ": ", ranked.status().message(), "."));
-        last_error = ranked.status();
-        continue;
-      }
-      report().backbones.push_back(*ranked);
-    }
-    if (report().backbones.empty()) return last_error;
-    std::stable_sort(report().backbones.begin(), report().backbones.end(),
-                     [](const RankedBackbone& a, const RankedBackbone& b) { return a.log_loss < b.log_loss; });
+  absl::Status Rank() {
+    ASSIGN_OR_RETURN(const BackboneRanking ranking, RankBackbones(options_, data_, kRankingShare * options_.budget_seconds,
+                                                                  pool_, &observer_, cancel_));
+    report().backbones = ranking.backbones;
+    for (const std::string& sentence : ranking.left_out) Say(sentence);
     const RankedBackbone& best = report().backbones.front();
-    Say(absl::StrCat("Of ", report().backbones.size(), " backbones ", best.name, " suits these pictures best: a linear "
-                     "probe on its frozen features is right for ", Percent(best.accuracy), " (standard deviation of ",
-                     kFolds, " folds ", Percent(best.standard_deviation), ", log-loss ",
-                     absl::StrFormat("%.3f", best.log_loss), ", LogME ", absl::StrFormat("%.3f", best.log_me), ")."));
+    Say(absl::StrCat("Of ", report().backbones.size(), " backbones ", best.name,
+                     " suits these pictures best: a linear probe on its frozen features is right for ",
+                     Percent(best.accuracy), " (standard deviation of ", kRankingFolds, " folds ",
+                     Percent(best.standard_deviation), ", log-loss ", absl::StrFormat("%.3f", best.log_loss),
+                     ", LogME ", absl::StrFormat("%.3f", best.log_me), ")."));
     return absl::OkStatus();
   }
 
@@ -282,8 +177,7 @@ class Chooser {
     TrainOptions o = OptionsFor(candidate.recipe);
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(candidate.recipe, *choice_.backbone));
-    TrialObserver observer(observer_);
-    ASSIGN_OR_RETURN(const TrainResult result, Train(o, inner_, pool_, &observer, cancel_));
+    ASSIGN_OR_RETURN(const TrainResult result, Train(o, inner_, pool_, &observer_, cancel_));
     const Evaluation& held_out = result.assessment.evaluation;
     tried->accuracy = held_out.accuracy;
     tried->standard_error = std::sqrt(held_out.accuracy * (1 - held_out.accuracy) /
@@ -311,10 +205,9 @@ class Chooser {
     o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
-    TrialObserver observer(observer_);
-    RETURN_IF_ERROR(Train(o, few, pool_, &observer, cancel_).status());
+    RETURN_IF_ERROR(Train(o, few, pool_, &observer_, cancel_).status());
     const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
-    return observer.last_epoch_seconds() * images * candidate.recipe.epochs;
+    return observer_.last_epoch_seconds() * images * candidate.recipe.epochs;
   }
 
   bool RuleSaysFrozen() const {
@@ -336,9 +229,9 @@ class Chooser {
       RETURN_IF_ERROR(TryOne(candidates[i], &tried));
       report().trainings.push_back(tried);
       if (!tried.accuracy) continue;
-      if (best < 0 || Beats(tried, candidates[i].tunes, report().trainings[best], candidates[best].tunes, frozen_prior)) {
-        best = static_cast<int>(i);
-      }
+      const bool better = best < 0 || Beats(tried, candidates[i].tunes, report().trainings[best],
+                                            candidates[best].tunes, frozen_prior);
+      if (better) best = static_cast<int>(i);
     }
     if (best < 0) return absl::InvalidArgumentError(absl::StrCat("auto: ", report().reasons.back()));
     report().trainings[best].chosen = true;
@@ -373,7 +266,7 @@ class Chooser {
 
   // What cannot be trained (a loss that became infinite, say) is no reason to end.
   absl::Status SayInVain(const Candidate& candidate, const absl::Status& why) {
-    RETURN_IF_ERROR(guard_.error());
+    RETURN_IF_ERROR(observer_.error());
     Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", why.message(), "."));
     return absl::OkStatus();
   }
@@ -390,8 +283,7 @@ class Chooser {
   const AutoOptions& options_;
   const Dataset& data_;
   WorkerPool* const pool_;
-  Guard guard_;
-  TrainObserver* const observer_;
+  TrialObserver observer_;
   const CancelToken cancel_;
   const Stopwatch watch_;
   AutoChoice choice_;

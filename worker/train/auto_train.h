@@ -65,8 +65,8 @@ struct AutoOptions {
 // the report says it all.
 //
 // Rule of thumb, as the prior of the comparison: with few pictures a class or a good probe keep the backbone frozen,
-// else fine-tune; what it speaks against must be better by a standard error (Yosinski et al. 2014, arXiv:1411.1792; Kornblith et al.
-// 2019, arXiv:1805.08974).
+// else fine-tune; what it speaks against must be better by a standard error (Yosinski et al. 2014, arXiv:1411.1792;
+// Kornblith et al. 2019, arXiv:1805.08974).
 //   InvalidArgument  what the recipe asks for fits no training; no class has two training pictures
 //   others as options.load() for the last backbone, when none can be used, and as Train()
 absl::StatusOr<AutoChoice> ChooseTraining(const AutoOptions& options, const Dataset& data, WorkerPool* pool,

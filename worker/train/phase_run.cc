@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,9 +14,6 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kPredictBatch = 32;
-constexpr int64_t kWindowImages = 1024;               // whose activations are computed before they are trained on
-constexpr int64_t kWindowBytes = int64_t{256} << 20;
 constexpr uint64_t kDropoutStream = 0x64726f70;       // "drop": keys of other users of CounterRandom differ
 
 // Each stage further from the head learns more slowly by the decay: the last unfrozen one at the phase's rate.
@@ -44,8 +40,6 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
                      phase.batch_norm == BatchNormPolicy::kTrainUnfrozen;
   return alone ? 1 : pool.size();
 }
-
-int64_t ImagesInAWindow(int64_t row_bytes) { return std::clamp<int64_t>(kWindowBytes / row_bytes, 1, kWindowImages); }
 
 at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
   at::Tensor targets = at::zeros({n, classes});
@@ -137,7 +131,8 @@ void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, in
     const auto key = static_cast<uint64_t>(begin + at);
     const at::IntArrayRef row = activations.row_sizes();
     const bool is_map = row.size() == 4;
-    batch.mix = DrawMix(phase.mix, n, is_map ? row[2] : 1, is_map ? row[3] : 1, options_.seed, options_.index, epoch, key);
+    const int64_t height = is_map ? row[2] : 1, width = is_map ? row[3] : 1;
+    batch.mix = DrawMix(phase.mix, n, height, width, options_.seed, options_.index, epoch, key);
     if (batch.mix.mixes) {
       const at::Tensor partner = at::tensor(at::ArrayRef<int64_t>(batch.mix.partner), at::kLong);
       batch.targets = MixTargets(batch.targets, batch.targets.index_select(0, partner), batch.mix);
@@ -234,8 +229,9 @@ double PhaseRun::FinishGradients() {
   }
   const double norm = std::sqrt(squares);
   if (phase.clip_norm > 0 && norm > phase.clip_norm) {
+    const double factor = phase.clip_norm / (norm + 1e-6);  // torch.nn.utils.clip_grad_norm_
     for (Suffix::Parameter& p : parameters) {
-      if (p.value.grad().defined()) p.value.mutable_grad().mul_(phase.clip_norm / (norm + 1e-6));  // torch's clip_grad_norm_
+      if (p.value.grad().defined()) p.value.mutable_grad().mul_(factor);
     }
   }
   return norm;
@@ -308,75 +304,6 @@ absl::Status PhaseRun::TrainEpoch(Activations* activations, const std::vector<in
     RETURN_IF_ERROR(after_step());
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<FeatureStatistics> MeasureStatistics(Activations* activations, WorkerPool* pool,
-                                                    const CancelToken& cancel) {
-  at::Tensor sum, squares;  // float64: in the order of the examples, whatever the threads
-  const int64_t count = activations->size();
-  for (int64_t begin = 0; begin < count; begin += kWindowImages) {
-    std::vector<int64_t> indices(std::min(kWindowImages, count - begin));
-    std::iota(indices.begin(), indices.end(), begin);
-    const auto n = static_cast<int64_t>(indices.size());
-    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
-    ASSIGN_OR_RETURN(const at::Tensor rows, activations->Gather(indices.data(), n));
-    RETURN_IF_ERROR(TryTorch("measure the features", [&] {
-      const at::Tensor x = rows.to(at::kDouble);
-      sum = sum.defined() ? sum + x.sum(0) : x.sum(0);
-      squares = squares.defined() ? squares + (x * x).sum(0) : (x * x).sum(0);
-      return absl::OkStatus();
-    }));
-  }
-  FeatureStatistics statistics;
-  RETURN_IF_ERROR(TryTorch("measure the features", [&] {
-    const at::Tensor mean = sum / static_cast<double>(count);
-    statistics.mean = mean.to(at::kFloat);
-    // What is left of a feature that never changes is rounding.
-    const at::Tensor variance = squares / static_cast<double>(count) - mean * mean;
-    const at::Tensor varies = variance > 1e-10 * (mean * mean + 1e-10);
-    statistics.deviation = at::where(varies, variance, at::zeros_like(variance)).sqrt().to(at::kFloat);
-    return absl::OkStatus();
-  }));
-  return statistics;
-}
-
-absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
-                                                 const std::map<std::string, at::Tensor>& weights,
-                                                 Activations* activations, WorkerPool* pool,
-                                                 const CancelToken& cancel) {
-  const int64_t count = activations->size(), classes = options.num_classes;
-  std::vector<float> logits(count * classes);
-  std::unique_ptr<Suffix> suffix;
-  RETURN_IF_ERROR(TryTorch("prepare to predict", [&]() -> absl::Status {
-    suffix = std::make_unique<Suffix>(*options.backbone, options.split_point, options.head, classes, 0);
-    ASSIGN_OR_RETURN(const int absent, suffix->LoadState(weights));
-    GRAFT_CHECK(absent == 0);
-    suffix->PrepareToPredict();
-    return absl::OkStatus();
-  }));
-  const auto run = [&](const std::vector<int64_t>& indices, int64_t begin) -> absl::Status {
-    RETURN_IF_ERROR(cancel.status());
-    const int64_t n = std::min<int64_t>(kPredictBatch, static_cast<int64_t>(indices.size()) - begin);
-    ASSIGN_OR_RETURN(const at::Tensor input, activations->Gather(indices.data() + begin, n));
-    return TryTorch("evaluate a batch", [&] {
-      torch::NoGradGuard no_grad;
-      const at::Tensor rows = suffix->Forward(input.to(at::kFloat)).cpu().contiguous();
-      std::copy_n(rows.data_ptr<float>(), n * classes, logits.data() + indices[begin] * classes);
-      return absl::OkStatus();
-    });
-  };
-  if (count == 0) return logits;
-  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
-  const int64_t images = ImagesInAWindow(row_bytes);
-  for (int64_t window = 0; window < count; window += images) {
-    std::vector<int64_t> indices(std::min(images, count - window));
-    std::iota(indices.begin(), indices.end(), window);
-    const auto n = static_cast<int64_t>(indices.size());
-    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
-    RETURN_IF_ERROR(pool->ParallelFor((n + kPredictBatch - 1) / kPredictBatch,
-                                      [&](int, int64_t batch) { return run(indices, batch * kPredictBatch); }));
-  }
-  return logits;
 }
 
 }  // namespace graft

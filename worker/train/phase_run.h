@@ -91,25 +91,4 @@ class PhaseRun {
   LossScaler scaler_;
 };
 
-// Of features, [width] each, float32.
-struct FeatureStatistics {
-  at::Tensor mean, deviation;
-};
-// Over all examples of activations at the last stage, view 0.   Errors as Activations::Fill().
-absl::StatusOr<FeatureStatistics> MeasureStatistics(Activations* activations, WorkerPool* pool,
-                                                    const CancelToken& cancel);
-
-struct PredictOptions {
-  std::shared_ptr<const Backbone> backbone;
-  int split_point = 0;
-  HeadOptions head;
-  int64_t num_classes = 0;
-};
-
-// Logits of all examples, row-major [activations->size()][classes], by `weights` as they are served: folded, float32.
-//   Cancelled, DataLoss, ResourceExhausted, Internal
-absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
-                                                 const std::map<std::string, at::Tensor>& weights,
-                                                 Activations* activations, WorkerPool* pool, const CancelToken& cancel);
-
 }  // namespace graft

@@ -12,12 +12,6 @@ namespace {
 
 bool Augments(const Phase& phase) { return phase.augment != AugmentSpec(); }
 
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
-
 }  // namespace
 
 void HoldOut(const std::vector<Example>& examples, double share, uint64_t seed, std::vector<Example>* kept,
@@ -91,8 +85,9 @@ absl::StatusOr<Activations*> TrainData::EnterPlain(Role role, int phase, const C
     RETURN_IF_ERROR(set.base->Fill(options_.pool, cancel, progress));
   }
   if (split == set.base->options().split_point) return set.base.get();
-  set.derived =
-      std::make_unique<Activations>(OptionsFor(examples, split, served), &examples, dataset_.read, set.base.get());
+  Activations::Options o = OptionsFor(examples, split, served);
+  o.budget_bytes = std::max<int64_t>(0, o.budget_bytes - set.base->kept_bytes());  // both are in memory
+  set.derived = std::make_unique<Activations>(o, &examples, dataset_.read, set.base.get());
   RETURN_IF_ERROR(set.derived->Fill(options_.pool, cancel, progress));
   return set.derived.get();
 }
@@ -115,6 +110,9 @@ absl::StatusOr<TrainData::Phased> TrainData::Enter(int phase, const CancelToken&
     Activations::Options o = OptionsFor(train_, p.split_point, /*served=*/false);
     o.augment = p.augment;
     o.kept_views = p.augmented_views;
+    if (const auto plain_set = plain_.find(Role::kTrain); plain_set != plain_.end() && plain_set->second.base) {
+      o.budget_bytes = std::max<int64_t>(0, o.budget_bytes - plain_set->second.base->kept_bytes());
+    }
     augmented_ = std::make_unique<Activations>(o, &train_, dataset_.read);
     phased.train = augmented_.get();
   }

@@ -3,58 +3,26 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "worker/backbone/torch_status.h"
-#include "worker/base/sha256.h"
 #include "worker/base/status.h"
 #include "worker/data/activations.h"
 #include "worker/data/sampler.h"
-#include "worker/model/checkpoint.h"
 #include "worker/model/suffix.h"
+#include "worker/train/feature_statistics.h"
+#include "worker/train/fingerprint.h"
 #include "worker/train/phase_run.h"
+#include "worker/train/predict_logits.h"
 #include "worker/train/progress_report.h"
 #include "worker/train/train_check.h"
 #include "worker/train/train_data.h"
+#include "worker/train/train_result.h"
 #include "worker/train/train_state.h"
 
 namespace graft {
 namespace {
-
-// Everything that the trained weights depend on.
-std::string Fingerprint(const TrainOptions& options, const Dataset& data, int pool_size, Precision precision) {
-  Sha256 sha;
-  const EarlyStopping& stop = options.early_stopping;
-  const char* const device = options.backbone->device().is_cuda() ? "cuda" : "cpu";
-  sha.Update(absl::StrCat(kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed, " ", pool_size, " ",
-                          KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
-                          HeadTypeName(options.head.type), " ", options.head.hidden_width, " ", options.head.standardize, " ", stop.patience, " ",
-                          static_cast<int>(stop.metric), " ", static_cast<int>(options.class_balance), " ",
-                          absl::StrFormat("%.17g %.17g %.17g", options.head.dropout, stop.min_delta, stop.holdout),
-                          "\n", absl::StrJoin(data.class_names, "\t"), "\n"));
-  for (const Phase& p : options.phases) sha.Update(KeyOf(p) + "\n");
-  for (const auto* split : {&data.train, &data.validation}) {
-    for (const Example& example : *split) sha.Update(absl::StrCat(example.id, " ", example.label, "\n"));
-    sha.Update("\n");
-  }
-  return sha.Finish();
-}
-
-// The last step of an epoch can overflow after its loss was still finite.
-absl::Status CheckFinite(const std::vector<float>& logits) {
-  if (std::all_of(logits.begin(), logits.end(), [](float z) { return std::isfinite(z); })) return absl::OkStatus();
-  return absl::InvalidArgumentError("learning_rate: the weights overflowed; want a lower one");
-}
-
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
 
 // One training, from its options to its result.
 class Training {
@@ -199,14 +167,9 @@ class Training {
   }
 
   absl::StatusOr<std::vector<float>> Logits(int phase, const TrainState::Tensors& weights, Activations* activations) {
-    PredictOptions o;
-    o.backbone = options_.backbone;
-    o.split_point = options_.phases[phase].split_point;
-    o.head = options_.head;
-    o.num_classes = static_cast<int64_t>(data_.class_names.size());
-    ASSIGN_OR_RETURN(std::vector<float> logits, PredictLogits(o, weights, activations, pool_, cancel_));
-    RETURN_IF_ERROR(CheckFinite(logits));
-    return logits;
+    return PredictLogits({options_.backbone, options_.phases[phase].split_point, options_.head,
+                          static_cast<int64_t>(data_.class_names.size())},
+                         weights, activations, pool_, cancel_);
   }
 
   absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
@@ -302,82 +265,13 @@ class Training {
     return told;
   }
 
-  absl::StatusOr<std::vector<float>> TestLogits(const TrainState::Tensors& weights, Activations* test) {
-    return Logits(static_cast<int>(options_.phases.size()) - 1, weights, test);
-  }
-
-  absl::Status AssessResult(TrainResult* result) {
-    const auto test = pictures_->Served(data_.test, result->split_point);
-    LabelledLogits test_split{&data_.test, {}}, validation{&data_.validation, validation_logits_};
-    if (!data_.test.empty()) {
-      ASSIGN_OR_RETURN(test_split.logits, TestLogits(state_.weights, test.get()));
-    }
-    result->assessment = Assess(data_.class_names, validation, test_split, options_.precision_target);
-    if (!last_logits_.empty()) {
-      std::vector<float> logits = last_logits_;
-      if (!data_.test.empty()) {
-        ASSIGN_OR_RETURN(logits, TestLogits(last_weights_, test.get()));
-      }
-      const std::vector<int> labels = LabelsOf(data_.test.empty() ? data_.validation : data_.test);
-      const auto classes = static_cast<int>(data_.class_names.size());
-      result->assessment.last_accuracy = Evaluate(data_.class_names, labels, Softmax(logits, classes, 1)).accuracy;
-    }
-    return Probe(&result->assessment);
-  }
-
-  // What needs the frozen backbone's features, whatever was trained.
-  absl::Status Probe(Assessment* assessment) {
-    if (options_.folds == 0 && options_.learning_curve == 0) return absl::OkStatus();
-    const auto train = pictures_->TrainFeatures();
-    const auto validation = pictures_->Served(data_.validation, options_.backbone->num_stages());
-    const auto classes = static_cast<int>(data_.class_names.size());
-    const ProbeData probe{train.get(), validation.get(), classes, options_.seed, pool_, cancel_};
-    if (options_.folds > 0) {
-      std::vector<Suspect> issues;
-      ASSIGN_OR_RETURN(assessment->cross_validated, CrossValidate(probe, options_.folds, &issues));
-      assessment->label_issues.insert(assessment->label_issues.end(), issues.begin(), issues.end());
-    }
-    if (options_.learning_curve > 0) {
-      ASSIGN_OR_RETURN(assessment->learning_curve, MeasureLearningCurve(probe, options_.learning_curve));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::string> MakeCheckpoint(int split_point, const TrainState::Tensors& weights, double temperature) {
-    std::string bytes;
-    RETURN_IF_ERROR(TryTorch("write the checkpoint", [&]() -> absl::Status {
-      torch::NoGradGuard no_grad;
-      Checkpoint c;
-      c.backbone = options_.backbone->name();
-      c.backbone_digest = options_.backbone->digest();
-      c.split_point = split_point;
-      c.head = options_.head;
-      c.class_names = data_.class_names;
-      c.preprocessing = options_.preprocessing;
-      c.temperature = temperature;
-      c.training_config = options_.training_config;
-      c.weights = weights;
-      Suffix suffix(*options_.backbone, split_point, options_.head, static_cast<int64_t>(c.class_names.size()), 0);
-      ASSIGN_OR_RETURN(const int absent, suffix.LoadState(weights));
-      GRAFT_CHECK(absent == 0);
-      c.golden_logits =
-          suffix.Forward(options_.backbone->Forward(GoldenInputs(c.preprocessing), 0, split_point)).cpu();
-      bytes = SerializeCheckpoint(c);
-      return absl::OkStatus();
-    }));
-    return bytes;
-  }
-
   absl::StatusOr<TrainResult> MakeResult() {
-    TrainResult result;
-    result.split_point = options_.phases.back().split_point;
-    RETURN_IF_ERROR(AssessResult(&result));
-    const double temperature = result.assessment.calibration.temperature;
-    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(result.split_point, state_.weights, temperature));
-    if (!last_logits_.empty()) {
-      ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(result.split_point, last_weights_, temperature));
-    }
-    return result;
+    TrainedWeights trained;
+    trained.weights = state_.weights;
+    trained.validation_logits = std::move(validation_logits_);
+    trained.last_weights = last_weights_;
+    trained.last_validation_logits = std::move(last_logits_);
+    return MakeTrainResult(options_, data_, trained, pictures_.get(), pool_, cancel_);
   }
 
   const TrainOptions& options_;

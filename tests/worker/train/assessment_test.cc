@@ -21,12 +21,6 @@ using testing::ElementsAre;
 
 constexpr double kPrecision = 0.7;
 
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
-
 // Examples named after their split with logits (z, 0): positive z says class 0.
 struct Split {
   Split(const std::string& name, const std::vector<int>& labels, const std::vector<float>& z) {

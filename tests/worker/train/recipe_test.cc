@@ -450,7 +450,8 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
   };
   std::set<std::string> tried{"fine_tune.unfreeze_from"}, known;
   for (const auto& [base, path, want] : all) {
-    const std::string got = path == "optimizer.nesterov" || path == "head.standardize" ? "true" : path == "early_stopping.metric" ? "accuracy" : "1";
+    const bool is_bool = path == "optimizer.nesterov" || path == "head.standardize";
+    const std::string got = is_bool ? "true" : path == "early_stopping.metric" ? "accuracy" : "1";
     EXPECT_EQ(Refusal(With(base, path, 1)), absl::StrCat(path, ": got ", got, ", want ", want)) << "once";
     tried.insert(path);
   }

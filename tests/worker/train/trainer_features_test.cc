@@ -15,15 +15,10 @@
 #include "worker/train/class_balance.h"
 #include "worker/train/loss.h"
 #include "worker/train/phase_run.h"
+#include "worker/train/predict_logits.h"
 
 namespace graft {
 namespace {
-
-std::vector<int> LabelsOf(const std::vector<Example>& examples) {
-  std::vector<int> labels;
-  for (const Example& example : examples) labels.push_back(example.label);
-  return labels;
-}
 
 // Steps of plain gradient descent, each over the whole split.
 Phase WholeSplit(Phase phase) {

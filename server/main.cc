@@ -7,12 +7,14 @@
 #include "server/log.h"
 #include "server/options.h"
 #include "server/shutdown_signal.h"
+#include "worker/device/blas_kernels.h"
 
 namespace graft {
 namespace {
 
 int Serve(const ServerOptions& options) {
   LogInfo("options", options.Describe());
+  LogInfo("linear algebra", {{"openblas_kernels", BlasCore()}});
   absl::StatusOr<std::unique_ptr<App>> app = App::Start(options);
   if (!app.ok()) {
     LogError("graftd cannot start", {{"error", std::string(app.status().message())}});
@@ -29,6 +31,7 @@ int Serve(const ServerOptions& options) {
 }
 
 int Main(int argc, char** argv) {
+  UseFastBlasKernels(argv);
   CatchShutdownSignals();
   const absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
   if (!line.ok()) {

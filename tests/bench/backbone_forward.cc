@@ -13,6 +13,7 @@
 #include "worker/backbone/backbone.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
+#include "worker/device/blas_kernels.h"
 #include "worker/device/threads.h"
 
 namespace graft {
@@ -57,6 +58,7 @@ absl::Status Run(const Options& options) {
 }  // namespace graft
 
 int main(int argc, char** argv) {
+  graft::UseFastBlasKernels(argv);
   graft::Options options;
   CLI::App app("Times the forward pass of a backbone");
   app.add_option("name", options.name, "an architecture")->required();

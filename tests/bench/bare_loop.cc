@@ -24,6 +24,7 @@
 #include "worker/backbone/backbone.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
+#include "worker/device/blas_kernels.h"
 #include "worker/device/threads.h"
 #include "worker/image/decode.h"
 #include "worker/image/preprocess.h"
@@ -135,6 +136,7 @@ absl::Status Run(const Options& options) {
 }  // namespace graft
 
 int main(int argc, char** argv) {
+  graft::UseFastBlasKernels(argv);
   graft::Options options;
   CLI::App app("Classifies pictures in a bare loop and prints its CPU time.", "graft_bench_bare_loop");
   app.add_option("--backbone", options.backbone, "Weights, safetensors")->required();

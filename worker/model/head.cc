@@ -89,11 +89,27 @@ class Head::Network : public Stage {
 
   at::Tensor Forward(const at::Tensor& features) override { return Forward(features, at::Tensor()); }
   at::Tensor Forward(const at::Tensor& features, const at::Tensor& mask) const {
+    return Last(LastInputs(features, mask));
+  }
+  at::Tensor LastInputs(const at::Tensor& features, const at::Tensor& mask) const {
     at::Tensor x = center_.defined() ? (features - center_) * scale_in_ : features;
     if (hidden_weight_.defined()) x = at::relu(at::linear(x, hidden_weight_, hidden_bias_));  // [n, hidden_width]
-    if (mask.defined()) x = x * mask.to(x.device());
-    if (!cosine_) return at::linear(x, weight_, bias_);
-    return scale_ * at::linear(Unit(x), Unit(weight_));
+    return mask.defined() ? x * mask.to(x.device()) : x;
+  }
+  at::Tensor Last(const at::Tensor& inputs) const {
+    if (!cosine_) return at::linear(inputs, weight_, bias_);
+    return scale_ * at::linear(Unit(inputs), Unit(weight_));
+  }
+  bool is_one_linear_layer() const { return !cosine_ && !hidden_weight_.defined(); }
+  void AddGradients(const at::Tensor& inputs, const at::Tensor& logits_gradient) {
+    GRAFT_CHECK(is_one_linear_layer());
+    torch::NoGradGuard no_grad;
+    const auto add = [](at::Tensor& parameter, const at::Tensor& gradient) {
+      at::Tensor& sum = parameter.mutable_grad();
+      sum = sum.defined() ? sum + gradient : gradient;
+    };
+    add(weight_, at::mm(logits_gradient.t(), inputs));
+    add(bias_, logits_gradient.sum(0));
   }
   int64_t last_width() const { return weight_.size(1); }
   void SetStatistics(const at::Tensor& mean, const at::Tensor& deviation) {
@@ -143,6 +159,18 @@ at::Tensor Head::Forward(const at::Tensor& features, const at::Tensor& mask) con
 }
 
 int64_t Head::last_width() const { return network_->last_width(); }
+
+at::Tensor Head::LastInputs(const at::Tensor& features, const at::Tensor& mask) const {
+  return network_->LastInputs(features, mask);
+}
+
+at::Tensor Head::Last(const at::Tensor& inputs) const { return network_->Last(inputs); }
+
+bool Head::is_one_linear_layer() const { return network_->is_one_linear_layer(); }
+
+void Head::AddGradients(const at::Tensor& inputs, const at::Tensor& logits_gradient) {
+  network_->AddGradients(inputs, logits_gradient);
+}
 
 at::Tensor DropoutMask(double dropout, int64_t n, int64_t width, uint64_t key) {
   if (dropout == 0) return at::Tensor();

@@ -59,6 +59,15 @@ class Head {
   at::Tensor Forward(const at::Tensor& features, const at::Tensor& mask) const;
   int64_t last_width() const;  // inputs of the last layer
 
+  // Forward() in two halves: what the last layer is given [n, last_width()], and what it makes of that [n, classes].
+  at::Tensor LastInputs(const at::Tensor& features, const at::Tensor& mask) const;
+  at::Tensor Last(const at::Tensor& inputs) const;
+  // Whether a last layer is all that the head trains, and linear.
+  bool is_one_linear_layer() const;
+  // Of such a head: adds its parameters' gradients for the derivative of a loss by its logits, [n, classes], without
+  // autograd, whose dispatch takes several times the arithmetic's time.
+  void AddGradients(const at::Tensor& inputs, const at::Tensor& logits_gradient);
+
   const std::shared_ptr<Stage>& stage() const { return stage_; }
 
  private:

@@ -42,6 +42,20 @@ at::Tensor Suffix::Forward(const at::Tensor& activations, const at::Tensor& head
   return parts_->head.Forward(x, head_mask);  // [n, classes]
 }
 
+void Suffix::Backpropagate(const at::Tensor& activations, const at::Tensor& head_mask,
+                           const std::function<at::Tensor(const at::Tensor& logits)>& derivative) {
+  Head& head = parts_->head;
+  if (parts_->stages.empty() && head.is_one_linear_layer()) {
+    torch::NoGradGuard no_grad;
+    const at::Tensor inputs = head.LastInputs(activations.to(backbone_->device(), /*non_blocking=*/true), head_mask);
+    head.AddGradients(inputs, derivative(head.Last(inputs)));
+    return;
+  }
+  at::AutoGradMode enable_grad(true);
+  const at::Tensor logits = Forward(activations, head_mask);
+  logits.backward(derivative(logits));
+}
+
 std::unique_ptr<Suffix> Suffix::Replicate() const {
   torch::NoGradGuard no_grad;
   std::unique_ptr<Suffix> replica(new Suffix(backbone_, split_point_, head_options_, num_classes_));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,6 +26,10 @@ class Suffix {
   // Activations [n, ...] of stage split_point - 1, on any device, to logits, float32 [n, classes] on the backbone's.
   // `head_mask`: DropoutMask() of [n, head().last_width()], or undefined.
   at::Tensor Forward(const at::Tensor& activations, const at::Tensor& head_mask = {});
+
+  // Forward(), and adds to the parameters' gradients those of a loss, whose derivative by the logits `derivative` gives.
+  void Backpropagate(const at::Tensor& activations, const at::Tensor& head_mask,
+                     const std::function<at::Tensor(const at::Tensor& logits)>& derivative);
 
   // A second suffix over the same weight memory with gradients of its own, for another thread.
   std::unique_ptr<Suffix> Replicate() const;

@@ -14,25 +14,69 @@
 namespace graft {
 namespace {
 
-at::Tensor ClassWeights(const at::Tensor& targets, const LossOptions& options) {
-  return at::tensor(options.class_weights, targets.options());  // [classes]
+// One picture's. `weights`: of the classes, or null.
+template <typename T>
+struct Row {
+  const T* logits;
+  const T* targets;
+  const double* weights;
+  T* gradient;
+  int64_t classes;
+
+  double WeightOf(int64_t c) const { return weights == nullptr ? 1 : weights[c]; }
+};
+
+template <typename T>
+double CrossEntropy(const Row<T>& row, double smoothing, double factor) {
+  const T largest = *std::max_element(row.logits, row.logits + row.classes);
+  double exponentials = 0, all = 0, loss = 0;
+  for (int64_t c = 0; c < row.classes; ++c) {
+    row.gradient[c] = std::exp(row.logits[c] - largest);
+    exponentials += row.gradient[c];
+  }
+  const double log_sum = std::log(exponentials);
+  const auto share = [&](int64_t c) {
+    return row.WeightOf(c) * (row.targets[c] * (1 - smoothing) + smoothing / static_cast<double>(row.classes));
+  };
+  for (int64_t c = 0; c < row.classes; ++c) {
+    const double q = share(c);
+    all += q;
+    loss += q * (log_sum + largest - row.logits[c]);
+  }
+  for (int64_t c = 0; c < row.classes; ++c) {
+    row.gradient[c] = static_cast<T>(factor * (all * row.gradient[c] / exponentials - share(c)));
+  }
+  return loss;
 }
 
-// `values` [n, classes], each column times its class's weight.
-at::Tensor Weighted(const at::Tensor& values, const LossOptions& options) {
-  return options.class_weights.empty() ? values : values * ClassWeights(values, options);
+template <typename T>
+double SquaredHinge(const Row<T>& row, double factor) {
+  double all = 0, loss = 0;
+  for (int64_t c = 0; c < row.classes; ++c) all += row.WeightOf(c) * row.targets[c];
+  for (int64_t c = 0; c < row.classes; ++c) {
+    const double as_label = row.WeightOf(c) * row.targets[c], as_other = all - as_label;
+    const double below = std::max<double>(0, 1 - row.logits[c]), above = std::max<double>(0, 1 + row.logits[c]);
+    loss += as_label * below * below + as_other * above * above;
+    row.gradient[c] = static_cast<T>(factor * 2 * (as_other * above - as_label * below));
+  }
+  return loss;
 }
 
-at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options) {
-  const double smoothing = options.label_smoothing;
-  const at::Tensor smooth = targets * (1 - smoothing) + smoothing / static_cast<double>(targets.size(1));
-  return -Weighted(smooth, options) * at::log_softmax(logits, 1);  // [n, classes]
-}
-
-at::Tensor SquaredHinge(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options) {
-  const at::Tensor as_label = Weighted(targets, options);                // [n, classes]
-  const at::Tensor as_other = as_label.sum(1, /*keepdim=*/true) - as_label;
-  return as_label * at::relu(1 - logits).square() + as_other * at::relu(1 + logits).square();
+template <typename T>
+double SumRows(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options, double factor,
+               at::Tensor* gradient) {
+  const double* const weights = options.class_weights.empty() ? nullptr : options.class_weights.data();
+  const int64_t classes = logits.size(1);
+  Row<T> row{logits.data_ptr<T>(), targets.data_ptr<T>(), weights, gradient->data_ptr<T>(), classes};
+  double loss = 0;
+  for (int64_t i = 0; i < logits.size(0); ++i) {
+    loss += options.kind == LossKind::kCrossEntropy ? CrossEntropy(row, options.label_smoothing, factor)
+                                                    : SquaredHinge(row, factor);
+    row.logits += classes;
+    row.targets += classes;
+    row.gradient += classes;
+  }
+  return loss;
 }
 
 }  // namespace
@@ -59,18 +103,20 @@ absl::Status LossOptions::Validate(int classes) const {
   return violations.empty() ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrJoin(violations, "\n"));
 }
 
-at::Tensor LossSum(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options) {
-  GRAFT_CHECK(logits.dim() == 2 && logits.sizes() == targets.sizes());
-  const at::Tensor z = logits.to(targets.scalar_type());
-  const at::Tensor terms = options.kind == LossKind::kCrossEntropy ? CrossEntropy(z, targets, options)
-                                                                   : SquaredHinge(z, targets, options);
-  // In float64, so that the sum over a batch's shards is the batch's to far more digits than a float32 holds.
-  return terms.sum(at::kDouble);
+double LossAndGradient(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options, double factor,
+                       at::Tensor* gradient) {
+  GRAFT_CHECK(logits.dim() == 2 && logits.sizes() == targets.sizes() &&
+              logits.scalar_type() == targets.scalar_type());
+  const at::Tensor z = logits.contiguous(), t = targets.contiguous();
+  *gradient = at::empty_like(z);
+  return z.scalar_type() == at::kFloat ? SumRows<float>(z, t, options, factor, gradient)
+                                       : SumRows<double>(z, t, options, factor, gradient);
 }
 
 double LossWeight(const at::Tensor& targets, const LossOptions& options) {
   if (options.class_weights.empty()) return static_cast<double>(targets.size(0));
-  return Weighted(targets, options).sum(at::kDouble).item<double>();
+  const at::Tensor weights = at::tensor(options.class_weights, at::kDouble);  // [classes]
+  return (targets.to(at::kDouble) * weights).sum().item<double>();
 }
 
 }  // namespace graft

@@ -48,6 +48,17 @@ at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_
   return targets;
 }
 
+// Rows whose largest logit is the label's.
+int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets) {
+  const int64_t classes = logits.size(1);
+  const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
+  int64_t correct = 0;
+  for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
+    correct += std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
+  }
+  return correct;
+}
+
 uint64_t DropoutKey(uint64_t seed, int phase, int epoch, int64_t begin) {
   return CounterRandom({kDropoutStream, seed, static_cast<uint64_t>(phase), static_cast<uint64_t>(epoch),
                         static_cast<uint64_t>(begin)})
@@ -83,6 +94,8 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
       scaler_(precision_ == Precision::kFloat16) {
   const int replicas = NumReplicas(options_.phase, *backbone_, *pool);
   for (int i = 1; i < replicas; ++i) replicas_.push_back(suffix_->Replicate());
+  parameters_ = suffix_->Parameters();
+  for (const auto& replica : replicas_) replica_parameters_.push_back(replica->Parameters());
   loss_.kind = options_.head.type == HeadType::kLinearSvm ? LossKind::kSquaredHinge : LossKind::kCrossEntropy;
   loss_.label_smoothing = options_.phase.label_smoothing;
   loss_.class_weights = options_.class_weights;
@@ -155,7 +168,6 @@ absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations,
     ASSIGN_OR_RETURN(partners, activations.Gather(indices.data(), end - begin, step.view));
   }
   return TryTorch("train a batch", [&] {
-    at::AutoGradMode enable_grad(true);
     const AutocastScope autocast(precision_, backbone_->device());
     if (precision_ == Precision::kFloat32) {
       input = input.to(at::kFloat);
@@ -163,12 +175,14 @@ absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations,
     }
     if (partners.defined()) input = MixActivations(input, partners, batch.mix);
     const at::Tensor mask = batch.head_mask.defined() ? batch.head_mask.slice(0, begin, end) : batch.head_mask;
-    const at::Tensor logits = replica->Forward(input, mask).to(at::kFloat);  // [n, classes]
-    const at::Tensor targets = batch.targets.slice(0, begin, end).to(logits.device());
-    const at::Tensor loss = LossSum(logits, targets, loss_);
-    (loss * (scaler_.scale() / step.weight)).backward();
-    totals->loss = loss.item<double>();
-    totals->correct = logits.argmax(1).eq(targets.argmax(1)).sum().item<int64_t>();
+    const at::Tensor targets = batch.targets.slice(0, begin, end);
+    replica->Backpropagate(input, mask, [&](const at::Tensor& logits) {  // [n, classes]
+      at::Tensor gradient;
+      const at::Tensor z = logits.detach().to(at::kCPU, at::kFloat);
+      totals->loss = LossAndGradient(z, targets, loss_, scaler_.scale() / step.weight, &gradient);
+      totals->correct = CountCorrect(z, targets);
+      return gradient.to(logits.device(), logits.scalar_type());
+    });
     totals->images = end - begin;
     return absl::OkStatus();
   });
@@ -195,13 +209,11 @@ absl::Status PhaseRun::RunBatch(const Activations& activations, const Step& step
 
 void PhaseRun::SumGradients() {
   torch::NoGradGuard no_grad;
-  auto targets = suffix_->Parameters();
-  for (const auto& replica : replicas_) {
-    auto sources = replica->Parameters();
-    for (size_t i = 0; i < targets.size(); ++i) {
+  for (auto& sources : replica_parameters_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
       at::Tensor& source = sources[i].value.mutable_grad();
       if (!source.defined()) continue;
-      at::Tensor& target = targets[i].value.mutable_grad();
+      at::Tensor& target = parameters_[i].value.mutable_grad();
       if (target.defined()) {
         target.add_(source);
       } else {
@@ -218,8 +230,7 @@ double PhaseRun::FinishGradients() {
   const Phase& phase = options_.phase;
   double squares = 0;
   const bool needs_norm = phase.clip_norm > 0 || precision_ == Precision::kFloat16;
-  auto parameters = suffix_->Parameters();
-  for (Suffix::Parameter& p : parameters) {
+  for (Suffix::Parameter& p : parameters_) {
     at::Tensor& gradient = p.value.mutable_grad();
     if (!gradient.defined()) continue;
     if (scaler_.scale() != 1) gradient.div_(scaler_.scale());
@@ -230,7 +241,7 @@ double PhaseRun::FinishGradients() {
   const double norm = std::sqrt(squares);
   if (phase.clip_norm > 0 && norm > phase.clip_norm) {
     const double factor = phase.clip_norm / (norm + 1e-6);  // torch.nn.utils.clip_grad_norm_
-    for (Suffix::Parameter& p : parameters) {
+    for (Suffix::Parameter& p : parameters_) {
       if (p.value.grad().defined()) p.value.mutable_grad().mul_(factor);
     }
   }
@@ -239,13 +250,13 @@ double PhaseRun::FinishGradients() {
 
 absl::StatusOr<double> PhaseRun::ComputeGradients(const Activations& activations, Step* step) {
   step->totals = EpochTotals();
-  for (Suffix::Parameter& p : suffix_->Parameters()) p.value.mutable_grad().reset();
+  for (Suffix::Parameter& p : parameters_) p.value.mutable_grad().reset();
   for (const Batch& batch : step->batches) RETURN_IF_ERROR(RunBatch(activations, *step, batch, &step->totals));
   RETURN_IF_ERROR(TryTorch("sum the gradients", [&] {
     SumGradients();
     step->overflowed = !std::isfinite(FinishGradients());
     if (step->overflowed && precision_ == Precision::kFloat16) {
-      for (Suffix::Parameter& p : suffix_->Parameters()) p.value.mutable_grad().reset();  // the step is left out
+      for (Suffix::Parameter& p : parameters_) p.value.mutable_grad().reset();  // the step is left out
     }
     return absl::OkStatus();
   }));

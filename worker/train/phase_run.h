@@ -84,6 +84,8 @@ class PhaseRun {
   std::unique_ptr<Suffix> suffix_;
   const Precision precision_;
   std::vector<std::unique_ptr<Suffix>> replicas_;  // beyond suffix_ itself, which is shard 0's
+  std::vector<Suffix::Parameter> parameters_;                       // suffix_'s: listing them takes time
+  std::vector<std::vector<Suffix::Parameter>> replica_parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   std::map<std::string, at::Tensor> anchors_;  // pretrained weights, for L2-SP
   LossOptions loss_;

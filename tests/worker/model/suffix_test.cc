@@ -76,6 +76,31 @@ TEST(SuffixTest, EveryHeadContinuesTheBackbone) {
   }
 }
 
+// Of the head alone, which has its own way for linear layers, and of stages with it.
+TEST(SuffixTest, BackpropagateAddsAutogradsGradients) {
+  std::vector<HeadOptions> heads = kHeads;
+  heads.push_back({HeadType::kLinear, 0, 0.5, /*standardize=*/true});
+  for (const HeadOptions& options : heads) {
+    for (const int split : {kSplit, 14}) {
+      Suffix got(*TinyBackbone(), split, options, 3, 1), want(*TinyBackbone(), split, options, 3, 1);
+      const at::Tensor input = split == kSplit ? Prefix() : Features();
+      const at::Tensor mask = DropoutMask(0.5, 2, got.head().last_width(), 3);
+      const auto derivative = [](const at::Tensor& logits) { return (logits.detach() + 1).square(); };
+      got.Backpropagate(input, mask, derivative);
+      got.Backpropagate(input, {}, derivative);
+      for (const at::Tensor& m : {mask, at::Tensor()}) {
+        const at::Tensor logits = want.Forward(input, m);
+        logits.backward(derivative(logits));
+      }
+      const auto got_parameters = got.Parameters(), want_parameters = want.Parameters();
+      for (size_t i = 0; i < got_parameters.size(); ++i) {
+        EXPECT_LT(RelativeDifference(got_parameters[i].value.grad(), want_parameters[i].value.grad()), 1e-5)
+            << HeadTypeName(options.type) << " from " << split << ": " << got_parameters[i].name;
+      }
+    }
+  }
+}
+
 TEST(SuffixTest, EveryHeadSurvivesReplicaAndRoundTrip) {
   for (const HeadOptions& options : kHeads) {
     Suffix suffix(*TinyBackbone(), 14, options, 3, 1), other(*TinyBackbone(), 14, options, 3, 2);

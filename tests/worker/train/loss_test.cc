@@ -33,6 +33,26 @@ at::Tensor SoftTargets() {
   return at::softmax(at::randn({kRows, kClasses}, at::detail::createCPUGenerator(4)).to(at::kDouble), 1);
 }
 
+// LossAndGradient() as a differentiable scalar.
+class LossFunction : public torch::autograd::Function<LossFunction> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& logits,
+                            const at::Tensor& targets, const LossOptions& options) {
+    at::Tensor gradient;
+    const double loss = LossAndGradient(logits, targets, options, 1, &gradient);
+    context->save_for_backward({gradient});
+    return at::scalar_tensor(loss, at::kDouble);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list output) {
+    return {context->get_saved_variables()[0] * output[0], at::Tensor(), at::Tensor()};
+  }
+};
+
+at::Tensor LossSum(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options) {
+  return LossFunction::apply(logits, targets, options);
+}
+
 // The batch's mean loss as a training step computes it.
 at::Tensor MeanLoss(const at::Tensor& logits, const at::Tensor& targets, const LossOptions& options) {
   return LossSum(logits, targets, options) / LossWeight(targets, options);
@@ -57,6 +77,16 @@ void ExpectAsTorch(const LossOptions& options, at::ScalarType dtype, double tole
   const at::Tensor got = MeanLoss(logits, OneHot(dtype), options);
   EXPECT_NEAR(got.item<double>(), want.item<double>(), tolerance);
   EXPECT_LT((Gradient(got, logits) - Gradient(want, logits)).abs().max().item<double>(), tolerance);
+}
+
+TEST(LossTest, TheFactorScalesTheGradientOnly) {
+  const at::Tensor logits = Logits(at::kFloat).detach(), targets = OneHot(at::kFloat);
+  for (const LossOptions& options : ManyOptions()) {
+    at::Tensor once, often;
+    EXPECT_EQ(LossAndGradient(logits, targets, options, 1, &once),
+              LossAndGradient(logits, targets, options, 0.125, &often));
+    EXPECT_TRUE(at::equal(once * 0.125, often));
+  }
 }
 
 TEST(LossTest, CrossEntropyEqualsTorchs) {

@@ -1,5 +1,6 @@
 #include "server/store/database.h"
 
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <string>
@@ -83,6 +84,7 @@ struct Database::Pool {
   std::vector<soci::session*> idle ABSL_GUARDED_BY(mu);
   // Queues this process's writers fairly and without a connection each: SQLite itself makes them poll.
   Mutex writer;
+  std::atomic<int64_t> changes{0};
 
   soci::session* Take() {
     MutexLock lock(&mu);
@@ -151,7 +153,11 @@ absl::Status Database::Read(absl::string_view what, const std::function<absl::St
 
 absl::Status Database::Write(absl::string_view what, const std::function<absl::Status(soci::session&)>& body) {
   MutexLock lock(&pool_->writer);
-  return pool_->Run(what, /*write=*/true, body);
+  const absl::Status status = pool_->Run(what, /*write=*/true, body);
+  if (status.ok()) ++pool_->changes;
+  return status;
 }
+
+int64_t Database::changes() const { return pool_->changes; }
 
 }  // namespace graft

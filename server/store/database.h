@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -34,6 +35,9 @@ class Database {
   // `body` reads stays true until it is committed. `body` must not use the Database again: it would wait for itself.
   absl::Status Read(absl::string_view what, const std::function<absl::Status(soci::session&)>& body);
   absl::Status Write(absl::string_view what, const std::function<absl::Status(soci::session&)>& body);
+
+  // Grows with each Write() that was committed, before it returns: what was read since it was last the same still holds.
+  int64_t changes() const;
 
  private:
   struct Pool;

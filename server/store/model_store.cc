@@ -22,6 +22,7 @@ namespace {
 
 constexpr char kDefaultAlias[] = "default";
 constexpr size_t kMaxNameLength = 64;
+constexpr size_t kMaxResolved = 1000;
 
 bool IsName(absl::string_view name) {
   const auto first = [](char c) { return absl::ascii_isdigit(c) || absl::ascii_islower(c); };
@@ -99,21 +100,27 @@ bool HasVersion(const ModelRecord& model, int64_t version) {
                      [&](const ModelVersionRecord& candidate) { return candidate.version == version; });
 }
 
+// Reads the one version, not all that the model has.
 absl::StatusOr<ModelVersionRecord> FindReferenced(soci::session& sql, const Reference& reference) {
-  ASSIGN_OR_RETURN(ModelRecord model, ReadExistingModel(sql, reference.name));
+  const std::string& name = reference.name;
+  if (SelectNumber(sql, "SELECT COUNT(*) FROM (SELECT 1 FROM model_versions WHERE model = :model LIMIT 1) AS one",
+                   name) == 0) {
+    return NoSuchModel(name);
+  }
   int64_t version = reference.version;
   if (!reference.alias.empty()) {
-    const auto alias = model.aliases.find(reference.alias);
-    if (alias == model.aliases.end()) {
-      return absl::NotFoundError(absl::StrCat("alias: got \"", reference.alias, "\", want one that model \"",
-                                              reference.name, "\" has"));
+    const auto targets = SelectColumn<int64_t>(
+        sql, "SELECT version FROM model_aliases WHERE model = :model AND alias = :alias", name, reference.alias);
+    if (targets.empty()) {
+      return absl::NotFoundError(
+          absl::StrCat("alias: got \"", reference.alias, "\", want one that model \"", name, "\" has"));
     }
-    version = alias->second;
+    version = targets.front();
   }
-  for (ModelVersionRecord& candidate : model.versions) {
-    if (candidate.version == version) return std::move(candidate);
-  }
-  return NoSuchVersion(reference.name, version);
+  ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> found,
+                   SelectModelVersions(sql, "WHERE model = :model AND version = :version", name, version));
+  if (found.empty()) return NoSuchVersion(name, version);
+  return std::move(found.front());
 }
 
 }  // namespace
@@ -153,12 +160,22 @@ absl::StatusOr<Page<ModelRecord>> ModelStore::List(const PageRequest& request) {
 }
 
 absl::StatusOr<ModelVersionRecord> ModelStore::Resolve(const std::string& reference) {
+  const int64_t changes = db_->changes();  // before reading: what is written meanwhile makes it stale
+  {
+    MutexLock lock(&mu_);
+    if (resolved_at_ != changes) resolved_.clear();
+    resolved_at_ = changes;
+    const auto known = resolved_.find(reference);
+    if (known != resolved_.end()) return known->second;
+  }
   ASSIGN_OR_RETURN(const Reference parsed, ParseReference(reference));
   ModelVersionRecord version;
   RETURN_IF_ERROR(db_->Read("resolve model", [&](soci::session& sql) -> absl::Status {
     ASSIGN_OR_RETURN(version, FindReferenced(sql, parsed));
     return absl::OkStatus();
   }));
+  MutexLock lock(&mu_);
+  if (resolved_at_ == changes && resolved_.size() < kMaxResolved) resolved_.emplace(reference, version);
   return version;
 }
 

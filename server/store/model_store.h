@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/store/database.h"
 #include "server/store/records.h"
+#include "worker/base/mutex.h"
 
 namespace graft {
 
@@ -18,7 +21,8 @@ class ModelStore {
 
   absl::StatusOr<ModelRecord> Get(const std::string& name);  // NotFound
   absl::StatusOr<Page<ModelRecord>> List(const PageRequest& page);  // by name; InvalidArgument: page_token
-  // One version of what a reference names: "flowers" (alias "default"), "flowers@canary", "flowers/3".
+  // One version of what a reference names: "flowers" (alias "default"), "flowers@canary", "flowers/3". Kept in memory
+  // until the database changes, since every classification asks.
   //   InvalidArgument  malformed reference
   //   NotFound         no such model, alias or version: says which of the three
   absl::StatusOr<ModelVersionRecord> Resolve(const std::string& reference);
@@ -31,6 +35,9 @@ class ModelStore {
 
  private:
   Database* const db_;
+  Mutex mu_;
+  int64_t resolved_at_ ABSL_GUARDED_BY(mu_) = -1;  // Database::changes() that `resolved_` is of
+  std::map<std::string, ModelVersionRecord> resolved_ ABSL_GUARDED_BY(mu_);  // by reference
 };
 
 }  // namespace graft

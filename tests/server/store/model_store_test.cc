@@ -70,6 +70,22 @@ TEST_F(ModelStoreTest, ResolveTakesNameAliasAndVersion) {
   EXPECT_EQ(models_.Resolve("flowers/1")->version, 1);
 }
 
+// What is kept in memory is never older than the last write, whoever wrote.
+TEST_F(ModelStoreTest, ResolveSeesEveryChangeAtOnce) {
+  ModelStore other(db_.get());
+  Train(*jobs_, "flowers");
+  EXPECT_EQ(models_.Resolve("flowers")->version, 1);
+  EXPECT_EQ(models_.Resolve("flowers")->version, 1);
+  Train(*jobs_, "flowers");
+  EXPECT_EQ(models_.Resolve("flowers")->version, 2);
+  ASSERT_TRUE(other.SetAlias("flowers", "default", 1).ok());
+  EXPECT_EQ(models_.Resolve("flowers")->version, 1);
+  EXPECT_EQ(models_.Resolve("flowers/2")->version, 2);
+  ASSERT_TRUE(other.DeleteVersion("flowers", 2).ok());
+  EXPECT_EQ(models_.Resolve("flowers/2").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(models_.Resolve("flowers")->version, 1);
+}
+
 TEST_F(ModelStoreTest, MalformedReferenceIsInvalidArgument) {
   Train(*jobs_, "flowers");
   for (const std::string reference :

@@ -1,6 +1,7 @@
 #include "worker/data/activations.h"
 
 #include <torch/torch.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <cmath>
@@ -43,9 +44,9 @@ int SmallestSide(const Activations::Options& options) {
 // Everything that rows of a view depend on, but the picture.
 std::string SpaceKey(const Activations::Options& o, int64_t view) {
   const char* const device = o.backbone->device().is_cuda() ? "cuda" : "cpu";
-  std::string key = absl::StrCat(kRowsVersion, " ", device, " ", o.backbone->digest(), " ", o.split_point, " ",
-                                 KeyOf(o.preprocessing), " ", PrecisionName(o.precision), " ", SmallestSide(o),
-                                 " ", o.chunk);
+  std::string key = absl::StrCat(kRowsVersion, " LibTorch ", TORCH_VERSION, " ", device, " ", o.backbone->digest(), " ",
+                                 o.split_point, " ", KeyOf(o.preprocessing), " ", PrecisionName(o.precision), " ",
+                                 SmallestSide(o), " ", o.chunk);
   if (o.augment != AugmentSpec()) absl::StrAppend(&key, " ", KeyOf(o.augment), " ", o.seed, " ", view);
   return key;
 }
@@ -58,6 +59,8 @@ int64_t ViewOfEpoch(int64_t epoch, int kept) {
   if (kept == 0) return epoch;
   return epoch / (int64_t{kept} * kUsesOfAView) * kept + epoch % kept;
 }
+
+bool ComputesItsView(int64_t epoch, int kept) { return kept == 0 || epoch % (int64_t{kept} * kUsesOfAView) < kept; }
 
 Activations::Activations(Options options, const std::vector<Example>* examples, ImageReader read,
                          const Activations* base)

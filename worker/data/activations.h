@@ -109,5 +109,7 @@ constexpr char kRowsVersion[] = "rows 1";
 // replaced. With `kept` 0 every epoch has its own.
 constexpr int kUsesOfAView = 4;
 int64_t ViewOfEpoch(int64_t epoch, int kept);
+// Whether no earlier epoch trained on the view of this one.
+bool ComputesItsView(int64_t epoch, int kept);
 
 }  // namespace graft

@@ -39,18 +39,18 @@ class TrialObserver : public TrainObserver {
     return error_;
   }
   absl::Status OnEpoch(const EpochMetrics& metrics) override {
-    last_epoch_seconds_ = metrics.seconds;
+    epoch_seconds_.push_back(metrics.seconds);
     return absl::OkStatus();
   }
   absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
   absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
   const absl::Status& error() const { return error_; }
-  double last_epoch_seconds() const { return last_epoch_seconds_; }
+  const std::vector<double>& epoch_seconds() const { return epoch_seconds_; }  // of all trials, in order
 
  private:
   TrainObserver* const job_;
   absl::Status error_;
-  double last_epoch_seconds_ = 0;
+  std::vector<double> epoch_seconds_;
 };
 
 std::string Describe(const Recipe& r) {
@@ -186,7 +186,8 @@ class Chooser {
     return absl::OkStatus();
   }
 
-  // Seconds that a fine-tune will take, from one epoch on few pictures.
+  // Seconds that a fine-tune will take, from few pictures: an epoch on each view that is kept, and one on a view that is
+  // used again, which costs less.
   absl::StatusOr<double> EstimateSeconds(const Candidate& candidate) {
     Dataset few = inner_;
     const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
@@ -200,14 +201,21 @@ class Chooser {
     cut(&few.train);
     cut(&few.validation);
     Recipe brief = candidate.recipe;
-    brief.epochs = brief.head_epochs = 1;
+    brief.epochs = std::min(brief.epochs, brief.augmented_views + 1);
+    brief.head_epochs = 1;
     TrainOptions o = OptionsFor(brief);
     o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
     RETURN_IF_ERROR(Train(o, few, pool_, &observer_, cancel_).status());
     const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
-    return observer_.last_epoch_seconds() * images * candidate.recipe.epochs;
+    const double* const measured = observer_.epoch_seconds().data() + observer_.epoch_seconds().size() - brief.epochs;
+    double seconds = 0;
+    for (int epoch = 0; epoch < candidate.recipe.epochs; ++epoch) {
+      const bool is_new = ComputesItsView(epoch, candidate.recipe.augmented_views);
+      seconds += images * measured[is_new ? 0 : brief.epochs - 1];
+    }
+    return seconds;
   }
 
   bool RuleSaysFrozen() const {
@@ -233,7 +241,7 @@ class Chooser {
                                             candidates[best].tunes, frozen_prior);
       if (better) best = static_cast<int>(i);
     }
-    if (best < 0) return absl::InvalidArgumentError(absl::StrCat("auto: ", report().reasons.back()));
+    if (best < 0) return ChooseUntried(candidates);
     report().trainings[best].chosen = true;
     choice_.recipe = candidates[best].recipe;
     const TriedTraining& chosen = report().trainings[best];
@@ -243,8 +251,24 @@ class Chooser {
     return absl::OkStatus();
   }
 
+  // When there was no time to try any: what would take the least.
+  absl::Status ChooseUntried(const std::vector<Candidate>& candidates) {
+    int quickest = -1;
+    std::vector<TriedTraining>& trainings = report().trainings;
+    for (size_t i = 0; i < trainings.size(); ++i) {
+      if (trainings[i].seconds == 0) continue;  // tried in vain
+      if (quickest < 0 || trainings[i].seconds < trainings[quickest].seconds) quickest = static_cast<int>(i);
+    }
+    if (quickest < 0) return absl::InvalidArgumentError(absl::StrCat("auto: ", report().reasons.back()));
+    trainings[quickest].chosen = true;
+    choice_.recipe = candidates[quickest].recipe;
+    Say(absl::StrCat("Chosen: ", trainings[quickest].what, ", the quickest: there was no time to try any."));
+    return absl::OkStatus();
+  }
+
   absl::Status TryOne(const Candidate& candidate, TriedTraining* tried) {
-    if (candidate.tunes && SecondsLeft() <= 0) {
+    const bool has_tried = !report().trainings.empty();
+    if (candidate.tunes && SecondsLeft() <= 0 && has_tried) {
       Say(absl::StrCat("Not tried: ", candidate.what, ": no time is left."));
       return absl::OkStatus();
     }

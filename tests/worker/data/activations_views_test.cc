@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,15 @@ TEST(ViewOfEpochTest, EveryEpochHasItsOwnWhenNoneAreKept) {
 }
 
 // Three are kept: each is used four times, then three new ones take their places.
+TEST(ViewOfEpochTest, AnEpochComputesAViewThatNoEarlierOneHad) {
+  for (const int kept : {0, 1, 3}) {
+    std::set<int64_t> seen;
+    for (int64_t epoch = 0; epoch < 40; ++epoch) {
+      EXPECT_EQ(ComputesItsView(epoch, kept), seen.insert(ViewOfEpoch(epoch, kept)).second) << kept << " " << epoch;
+    }
+  }
+}
+
 TEST(ViewOfEpochTest, KeptViewsComeInTurnAndGenerationsFollow) {
   std::vector<int64_t> views;
   for (int64_t epoch = 0; epoch < 15; ++epoch) views.push_back(ViewOfEpoch(epoch, 3));

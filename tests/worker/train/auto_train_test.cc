@@ -256,6 +256,20 @@ TEST(ChooseTrainingTest, AnOptionOfFineTuningLeavesNoFrozenHead) {
   EXPECT_TRUE(std::all_of(choice->report.trainings.begin(), choice->report.trainings.end(), Tunes));
 }
 
+TEST(ChooseTrainingTest, WithoutTimeForAnyTheQuickestIsChosenUntried) {
+  AutoOptions options = HurriedOptions({"seeing"});
+  options.recipe.head_epochs = 1;
+  options.recipe.chosen.insert("fine_tune.head_epochs");
+  const auto choice = Choose(options, ColourDataset(2, 5, 1));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_EQ(choice->recipe.strategy, Strategy::kFineTune);
+  const std::vector<TriedTraining> chosen = ChosenOf(choice->report);
+  ASSERT_THAT(chosen, SizeIs(1));
+  EXPECT_FALSE(chosen[0].accuracy.has_value());
+  EXPECT_GT(chosen[0].seconds, 0);
+  EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("no time to try any")));
+}
+
 TEST(ChooseTrainingTest, WhatTheUserChoseMakesNoTrainingTwice) {
   AutoOptions options = HurriedOptions({"seeing"});
   options.recipe.head.type = HeadType::kMlp;

@@ -54,6 +54,15 @@ std::string FormatEpoch(const v1::EpochMetrics& epoch) {
   return line + "\n";
 }
 
+std::string FormatLearningRate(const v1::LearningRateFound& found) {
+  const std::string begin = absl::StrCat("learning rate finder, ", Printable(found.phase()), ": ");
+  const std::string smallest =
+      found.has_minimum() ? absl::StrFormat(", the loss is smallest at %.3g", found.minimum()) : "";
+  if (!found.has_suggestion()) return absl::StrCat(begin, "no suggestion, the loss never fell", smallest, "\n");
+  const char* const what = found.applied() ? "is used" : "is suggested, not used";
+  return absl::StrFormat("%s%.3g %s%s\n", begin, found.suggestion(), what, smallest);
+}
+
 std::string FormatCheckpoint(const v1::CheckpointSaved& checkpoint) {
   const std::string images =
       checkpoint.images() > 0 ? absl::StrCat(", with ", FormatCount(checkpoint.images()), " images of the next") : "";
@@ -161,6 +170,7 @@ std::string FormatEvent(const v1::JobEvent& event, bool terminal) {
     case v1::JobEvent::kCheckpoint: return terminal ? "" : FormatCheckpoint(event.checkpoint());
     case v1::JobEvent::kEvaluation: return FormatEvaluation(event.evaluation(), terminal);
     case v1::JobEvent::kAutoReport: return FormatAutoReport(event.auto_report(), terminal);
+    case v1::JobEvent::kLearningRate: return FormatLearningRate(event.learning_rate());
     case v1::JobEvent::EVENT_NOT_SET: return "";  // of a newer server
   }
   return "";

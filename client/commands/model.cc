@@ -36,6 +36,12 @@ std::string Accuracy(const v1::ModelVersion& version) {
   return version.has_evaluation() ? FormatPercent(version.evaluation().accuracy()) : "";
 }
 
+// Empty when the job made no other version.
+std::string Epoch(const v1::ModelVersion& version) {
+  if (version.checkpoint() == v1::CHECKPOINT_KIND_UNSPECIFIED) return "";
+  return version.checkpoint() == v1::CHECKPOINT_KIND_LAST ? "last" : "best";
+}
+
 absl::Status List(const Console& console) {
   ASSIGN_OR_RETURN(const auto client, console.Connect());
   ASSIGN_OR_RETURN(const auto models, client->ListModels());
@@ -60,12 +66,12 @@ void PrintModel(const Console& console, const v1::Model& model) {
     return;
   }
   Table table({{"VERSION", true}, {"ALIASES", false}, {"BACKBONE", false}, {"DATASET", false}, {"CLASSES", true},
-               {"ACCURACY", true}, {"SIZE", true}, {"JOB", false}, {"CREATED", false}});
+               {"ACCURACY", true}, {"SIZE", true}, {"JOB", false}, {"CREATED", false}, {"EPOCH", false}});
   for (const v1::ModelVersion& version : model.versions()) {
     table.AddRow({absl::StrCat(version.version()), Aliases(model, version.version()), version.backbone(),
                   version.dataset(), absl::StrCat(version.classes_size()),
                   Accuracy(version), version.checkpoint_bytes() > 0 ? FormatBytes(version.checkpoint_bytes()) : "",
-                  version.job_id(), FormatTime(version.create_time())});
+                  version.job_id(), FormatTime(version.create_time()), Epoch(version)});
   }
   console.PrintLine(absl::StrCat("model ", model.name()));
   console.Print(table);

@@ -204,6 +204,20 @@ v1::StepProgress ToProto(const Progress& progress) {
   return proto;
 }
 
+v1::LearningRateFound ToProto(const LearningRateFound& found) {
+  v1::LearningRateFound proto;
+  proto.set_phase(found.phase);
+  for (const RatePoint& point : found.points) {
+    v1::LearningRateFound::Point* out = proto.add_points();
+    out->set_learning_rate(point.learning_rate);
+    out->set_loss(point.loss);
+  }
+  if (found.suggestion) proto.set_suggestion(*found.suggestion);
+  if (found.minimum) proto.set_minimum(*found.minimum);
+  proto.set_applied(found.applied);
+  return proto;
+}
+
 absl::StatusOr<v1::Job> ToProto(const JobRecord& record) {
   v1::Job job;
   job.set_id(record.id);
@@ -269,6 +283,12 @@ std::string EncodeEvent(const v1::PhaseStart& phase) {
 std::string EncodeEvent(const v1::StepProgress& progress) {
   v1::JobEvent event;
   *event.mutable_progress() = progress;
+  return event.SerializeAsString();
+}
+
+std::string EncodeEvent(const v1::LearningRateFound& found) {
+  v1::JobEvent event;
+  *event.mutable_learning_rate() = found;
   return event.SerializeAsString();
 }
 

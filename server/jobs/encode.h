@@ -26,6 +26,7 @@ v1::AutoReport ToProto(const AutoReport& report);
 v1::ParameterCounts ToProto(const ParameterCounts& counts);
 v1::PhaseStart ToProto(const PhaseStarted& started);
 v1::StepProgress ToProto(const Progress& progress);
+v1::LearningRateFound ToProto(const LearningRateFound& found);
 //   DataLoss  stored bytes that are no message
 absl::StatusOr<v1::Job> ToProto(const JobRecord& record);
 
@@ -38,6 +39,7 @@ std::string EncodeEvent(const v1::Evaluation& evaluation);
 std::string EncodeEvent(const v1::PhaseStart& phase);
 std::string EncodeEvent(const v1::AutoReport& report);
 std::string EncodeEvent(const v1::StepProgress& progress);
+std::string EncodeEvent(const v1::LearningRateFound& found);
 std::string EncodeEvent(const v1::CheckpointSaved& checkpoint);
 std::string EncodeWarning(const std::string& message);
 // What JobStore takes as EncodeState.

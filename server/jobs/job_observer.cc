@@ -33,6 +33,15 @@ absl::Status JobObserver::OnProgress(const Progress& progress) {
   return Write(update);
 }
 
+absl::Status JobObserver::OnLearningRate(const LearningRateFound& found) {
+  JobUpdate update;
+  update.event_pbs.push_back(EncodeEvent(ToProto(found)));
+  RETURN_IF_ERROR(Write(update));
+  const std::string curve = absl::StrCat("learning_rate_finder/", found.phase);
+  for (size_t i = 0; i < found.points.size(); ++i) Draw(static_cast<int64_t>(i), {{curve, found.points[i].loss}});
+  return absl::OkStatus();
+}
+
 absl::Status JobObserver::OnEpoch(const EpochMetrics& metrics) {
   const v1::EpochMetrics epoch = ToProto(metrics);
   JobUpdate update;

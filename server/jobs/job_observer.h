@@ -31,6 +31,7 @@ class JobObserver : public TrainObserver {
   // FailedPrecondition when the lease is lost, and what the store returns.
   absl::Status OnPhase(const PhaseStarted& phase) override;
   absl::Status OnProgress(const Progress& progress) override;
+  absl::Status OnLearningRate(const LearningRateFound& found) override;
   absl::Status OnEpoch(const EpochMetrics& metrics) override;
   // A state that cannot be saved is a warning: the training itself is sound.
   absl::Status OnState(const StatePoint& point, const std::string& state) override;

@@ -1,6 +1,5 @@
 #include "server/jobs/job_run.h"
 
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -147,12 +146,12 @@ absl::Status JobRun::Succeed(const TrainResult& result) {
   JobUpdate update;
   update.evaluation_pb = evaluation.SerializeAsString();
   update.event_pbs.push_back(EncodeEvent(evaluation));
-  std::optional<ModelVersionRecord> model;
+  std::vector<ModelVersionRecord> models;
   if (!effective_.model().empty()) {
-    ASSIGN_OR_RETURN(model, StoreModel(result, evaluation));
+    ASSIGN_OR_RETURN(models, StoreModels(result, evaluation));
   }
   ASSIGN_OR_RETURN(const JobRecord finished, context_.jobs->Finish(job_.id, context_.owner, JobState::kSucceeded, "",
-                                                                   update, model));
+                                                                   update, models));
   context_.states->Remove(job_.id);
   LogInfo("job succeeded", {{"job", job_.id},
                             {"accuracy", absl::StrCat(result.assessment.evaluation.accuracy)},
@@ -160,9 +159,24 @@ absl::Status JobRun::Succeed(const TrainResult& result) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const TrainResult& result,
+absl::StatusOr<std::vector<ModelVersionRecord>> JobRun::StoreModels(const TrainResult& result,
+                                                                    const v1::Evaluation& evaluation) const {
+  std::vector<ModelVersionRecord> models;
+  if (!result.last_checkpoint.empty()) {
+    ASSIGN_OR_RETURN(ModelVersionRecord last,
+                     StoreModel(result.last_checkpoint, result.split_point, ToProto(result.last_assessment)));
+    last.checkpoint = CheckpointKind::kLast;
+    models.push_back(std::move(last));
+  }
+  ASSIGN_OR_RETURN(ModelVersionRecord best, StoreModel(result.checkpoint, result.split_point, evaluation));
+  if (!models.empty()) best.checkpoint = CheckpointKind::kBest;
+  models.push_back(std::move(best));
+  return models;
+}
+
+absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const std::string& checkpoint, int split_point,
                                                       const v1::Evaluation& evaluation) const {
-  ASSIGN_OR_RETURN(const BlobStore::PutResult stored, context_.blobs->Put(result.checkpoint));
+  ASSIGN_OR_RETURN(const BlobStore::PutResult stored, context_.blobs->Put(checkpoint));
   v1::ModelVersion details;
   for (const ClassCount& label : version_.classes) details.add_classes(label.name);
   *details.mutable_preprocessing() = ToProto(plan_.preprocessing);
@@ -171,9 +185,9 @@ absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const TrainResult& result,
   model.job_id = job_.id;
   model.backbone = plan_.backbone->name();
   model.backbone_digest = plan_.backbone->digest();
-  model.split_point = result.split_point;
+  model.split_point = split_point;
   model.checkpoint_digest = stored.digest;
-  model.checkpoint_bytes = static_cast<int64_t>(result.checkpoint.size());
+  model.checkpoint_bytes = static_cast<int64_t>(checkpoint.size());
   model.dataset = version_.name;
   model.dataset_version = version_.version;
   model.evaluation_pb = evaluation.SerializeAsString();
@@ -199,7 +213,7 @@ absl::Status JobRun::Stopped(const absl::Status& why) {
   }
   const JobState state = cancelled ? JobState::kCancelled : JobState::kFailed;
   const std::string error = cancelled ? "" : PublicError(why);
-  RETURN_IF_ERROR(context_.jobs->Finish(job_.id, context_.owner, state, error, {}, std::nullopt).status());
+  RETURN_IF_ERROR(context_.jobs->Finish(job_.id, context_.owner, state, error, {}, {}).status());
   context_.states->Remove(job_.id);
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "graft/v1/job.pb.h"
@@ -56,7 +57,11 @@ class JobRun {
   TrainOptions BaseOptions() const;
   absl::StatusOr<TrainResult> TrainModel();
   absl::Status Succeed(const TrainResult& result);
-  absl::StatusOr<ModelVersionRecord> StoreModel(const TrainResult& result, const v1::Evaluation& evaluation) const;
+  // The last epoch's, when it is not the best; then the best.
+  absl::StatusOr<std::vector<ModelVersionRecord>> StoreModels(const TrainResult& result,
+                                                              const v1::Evaluation& evaluation) const;
+  absl::StatusOr<ModelVersionRecord> StoreModel(const std::string& checkpoint, int split_point,
+                                                const v1::Evaluation& evaluation) const;
   absl::Status Stopped(const absl::Status& why);
 
   const JobRecord job_;

@@ -85,6 +85,10 @@ v1::SystemLimits ToProto(const Limits& limits) {
   return out;
 }
 
+static_assert(static_cast<int>(CheckpointKind::kOnly) == v1::CHECKPOINT_KIND_UNSPECIFIED);
+static_assert(static_cast<int>(CheckpointKind::kBest) == v1::CHECKPOINT_KIND_BEST);
+static_assert(static_cast<int>(CheckpointKind::kLast) == v1::CHECKPOINT_KIND_LAST);
+
 absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record) {
   const std::string name = absl::StrCat(record.model, "/", record.version);
   v1::ModelVersion out;
@@ -98,6 +102,7 @@ absl::StatusOr<v1::ModelVersion> ToProto(const ModelVersionRecord& record) {
   out.set_version(record.version);
   *out.mutable_create_time() = ToTimestamp(record.create_time);
   out.set_job_id(record.job_id);
+  out.set_checkpoint(static_cast<v1::CheckpointKind>(record.checkpoint));
   out.set_backbone(record.backbone);
   out.set_backbone_digest(record.backbone_digest);
   out.set_split_point(record.split_point);

@@ -80,18 +80,18 @@ absl::Status JobStore::Update(const std::string& id, const std::string& owner, c
 
 absl::StatusOr<JobRecord> JobStore::Finish(const std::string& id, const std::string& owner, JobState state,
                                            const std::string& error, const JobUpdate& update,
-                                           const std::optional<ModelVersionRecord>& model) {
+                                           const std::vector<ModelVersionRecord>& models) {
   GRAFT_CHECK(IsFinal(state));
-  GRAFT_CHECK(!model || state == JobState::kSucceeded);
+  GRAFT_CHECK(models.empty() || state == JobState::kSucceeded);
   JobRecord finished;
   RETURN_IF_ERROR(db_->Write("finish job", [&](soci::session& sql) -> absl::Status {
     ASSIGN_OR_RETURN(StoredJob job, FindLeased(sql, id, owner));
     const absl::Time now = clock_->Now();
     Apply(update, &job.record);
-    if (model) {
-      ModelVersionRecord of_this_job = *model;
-      of_this_job.job_id = id;
-      ASSIGN_OR_RETURN(const ModelVersionRecord made, InsertModelVersion(sql, of_this_job, now));
+    if (!models.empty()) {
+      std::vector<ModelVersionRecord> of_this_job = models;
+      for (ModelVersionRecord& model : of_this_job) model.job_id = id;
+      ASSIGN_OR_RETURN(const ModelVersionRecord made, InsertModelVersions(sql, of_this_job, now));
       job.record.model_version = absl::StrCat(made.model, "/", made.version);
     }
     job.record.error = error;

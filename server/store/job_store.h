@@ -56,11 +56,12 @@ class JobStore {
   absl::StatusOr<bool> Heartbeat(const std::string& id, const std::string& owner);
   // Appends events and newest values.   FailedPrecondition: lease lost
   absl::Status Update(const std::string& id, const std::string& owner, const JobUpdate& update);
-  // Ends the job. With `model` (state kSucceeded only) the next version of that model is made in the same transaction,
-  // becoming the target of alias "default".   FailedPrecondition: lease lost
+  // Ends the job. `models` (state kSucceeded only; all of one model) become its next versions, in this order, in the
+  // same transaction; the last is the job's model_version and the target of alias "default".
+  //   FailedPrecondition  lease lost
   absl::StatusOr<JobRecord> Finish(const std::string& id, const std::string& owner, JobState state,
                                    const std::string& error, const JobUpdate& update,
-                                   const std::optional<ModelVersionRecord>& model);
+                                   const std::vector<ModelVersionRecord>& models);
   // Puts a running job back into the queue; its attempt is not counted against max_attempts (drain).
   absl::Status Release(const std::string& id, const std::string& owner, const std::string& reason);
   // Puts running jobs whose lease has expired back into the queue (or FAILED after max_attempts); with

@@ -10,21 +10,23 @@ namespace graft {
 namespace {
 
 constexpr char kColumns[] =
-    "model, version, create_time_us, job_id, backbone, backbone_digest, split_point, checkpoint_digest, "
+    "model, version, create_time_us, job_id, checkpoint, backbone, backbone_digest, split_point, checkpoint_digest, "
     "checkpoint_bytes, dataset, dataset_version, evaluation_pb, details_pb";
 
 // One row as it is stored: `record` with text in its "_pb" fields until Decode().
 struct VersionRow {
   ModelVersionRecord record;
   int64_t create_time_us = 0;
+  int checkpoint = 0;
 
   auto Columns() {
-    return std::tie(record.model, record.version, create_time_us, record.job_id, record.backbone,
+    return std::tie(record.model, record.version, create_time_us, record.job_id, checkpoint, record.backbone,
                     record.backbone_digest, record.split_point, record.checkpoint_digest, record.checkpoint_bytes,
                     record.dataset, record.dataset_version, record.evaluation_pb, record.details_pb);
   }
   absl::StatusOr<ModelVersionRecord> Decode() && {
     record.create_time = FromMicros(create_time_us);
+    record.checkpoint = static_cast<CheckpointKind>(checkpoint);
     ASSIGN_OR_RETURN(record.evaluation_pb, FromText(record.evaluation_pb));
     ASSIGN_OR_RETURN(record.details_pb, FromText(record.details_pb));
     return std::move(record);
@@ -66,19 +68,24 @@ absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::sessio
   return SelectVersions(sql, tail, model, version);
 }
 
-absl::StatusOr<ModelVersionRecord> InsertModelVersion(soci::session& sql, const ModelVersionRecord& model,
-                                                      absl::Time now) {
-  ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> earlier, SelectVersions(sql, "WHERE job_id = :id", model.job_id));
+absl::StatusOr<ModelVersionRecord> InsertModelVersions(soci::session& sql,
+                                                       const std::vector<ModelVersionRecord>& models, absl::Time now) {
+  GRAFT_CHECK(!models.empty());
+  ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> earlier,
+                   SelectVersions(sql, "WHERE job_id = :id ORDER BY version DESC", models.front().job_id));
   if (!earlier.empty()) return std::move(earlier.front());
-  ModelVersionRecord made = model;
-  made.version = NextVersion(sql, model.model);
-  made.create_time = now;
-  Execute(sql,
-          std::string("INSERT INTO model_versions (") + kColumns +
-              ") VALUES (:a, :b, :c, :d, :e, :f, :g, :h, :i, :j, :k, :l, :m)",
-          made.model, made.version, ToMicros(now), made.job_id, made.backbone, made.backbone_digest, made.split_point,
-          made.checkpoint_digest, made.checkpoint_bytes, made.dataset, made.dataset_version,
-          ToText(made.evaluation_pb), ToText(made.details_pb));
+  ModelVersionRecord made;
+  for (const ModelVersionRecord& model : models) {
+    made = model;
+    made.version = NextVersion(sql, model.model);
+    made.create_time = now;
+    Execute(sql,
+            std::string("INSERT INTO model_versions (") + kColumns +
+                ") VALUES (:a, :b, :c, :d, :e, :f, :g, :h, :i, :j, :k, :l, :m, :n)",
+            made.model, made.version, ToMicros(now), made.job_id, static_cast<int>(made.checkpoint), made.backbone,
+            made.backbone_digest, made.split_point, made.checkpoint_digest, made.checkpoint_bytes, made.dataset,
+            made.dataset_version, ToText(made.evaluation_pb), ToText(made.details_pb));
+  }
   WriteAlias(sql, made.model, "default", made.version);
   return made;
 }

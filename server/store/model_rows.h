@@ -22,10 +22,11 @@ absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::sessio
 absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
                                                                     const std::string& model, int64_t version);
 
-// Makes the next version of `model.model`, which becomes the target of "default". When `model.job_id` has made one
-// already, that one is returned and nothing is written.
-absl::StatusOr<ModelVersionRecord> InsertModelVersion(soci::session& sql, const ModelVersionRecord& model,
-                                                      absl::Time now);
+// Makes the next versions of a model, in the order of `models`, which are of one job and at least one; returns the
+// last, which becomes the target of "default". When the job has made versions already, the newest is returned and
+// nothing is written.
+absl::StatusOr<ModelVersionRecord> InsertModelVersions(soci::session& sql,
+                                                       const std::vector<ModelVersionRecord>& models, absl::Time now);
 
 // Points `alias` at an existing version.
 void WriteAlias(soci::session& sql, const std::string& model, const std::string& alias, int64_t version);

@@ -75,11 +75,19 @@ struct EventRecord {
   std::string event_pb;
 };
 
+// Which of a job's checkpoints a model version is.
+enum class CheckpointKind {
+  kOnly = 0,
+  kBest = 1,  // the epoch that early stopping went back to
+  kLast = 2,  // the last epoch, beside kBest
+};
+
 struct ModelVersionRecord {
   std::string model;
   int64_t version = 0;  // assigned by the store, from 1
   absl::Time create_time;
-  std::string job_id;   // unique: one job makes at most one version
+  std::string job_id;
+  CheckpointKind checkpoint = CheckpointKind::kOnly;  // a job makes at most one version of each
   std::string backbone, backbone_digest;
   int split_point = 0;
   std::string checkpoint_digest;  // of the blob

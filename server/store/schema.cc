@@ -106,9 +106,45 @@ const Migration kAutoReports = {
     "ALTER TABLE jobs ADD COLUMN auto_pb TEXT NOT NULL DEFAULT ''",
 };
 
+// A job may make two versions of its model: job_id alone is unique no more. A constraint cannot be dropped in SQLite,
+// so that the table is made anew, and the one that refers to it.
+const Migration kCheckpointKinds = {
+    "CREATE TABLE model_versions_3 ("
+    " model TEXT NOT NULL REFERENCES models (name),"
+    " version BIGINT NOT NULL,"
+    " create_time_us BIGINT NOT NULL,"
+    " job_id TEXT NOT NULL,"
+    " checkpoint INTEGER NOT NULL,"
+    " backbone TEXT NOT NULL,"
+    " backbone_digest TEXT NOT NULL,"
+    " split_point INTEGER NOT NULL,"
+    " checkpoint_digest TEXT NOT NULL,"
+    " checkpoint_bytes BIGINT NOT NULL,"
+    " dataset TEXT NOT NULL,"
+    " dataset_version TEXT NOT NULL,"
+    " evaluation_pb TEXT NOT NULL,"
+    " details_pb TEXT NOT NULL,"
+    " PRIMARY KEY (model, version),"
+    " UNIQUE (job_id, checkpoint))",
+    "INSERT INTO model_versions_3 SELECT model, version, create_time_us, job_id, 0, backbone, backbone_digest,"
+    " split_point, checkpoint_digest, checkpoint_bytes, dataset, dataset_version, evaluation_pb, details_pb"
+    " FROM model_versions",
+    "CREATE TABLE model_aliases_3 ("
+    " model TEXT NOT NULL,"
+    " alias TEXT NOT NULL,"
+    " version BIGINT NOT NULL,"
+    " PRIMARY KEY (model, alias),"
+    " FOREIGN KEY (model, version) REFERENCES model_versions_3 (model, version))",
+    "INSERT INTO model_aliases_3 SELECT model, alias, version FROM model_aliases",
+    "DROP TABLE model_aliases",
+    "DROP TABLE model_versions",
+    "ALTER TABLE model_versions_3 RENAME TO model_versions",  // and in the reference to it
+    "ALTER TABLE model_aliases_3 RENAME TO model_aliases",
+};
+
 // In order; the n-th brings version n-1 to n. A released one is never changed: add another.
 const std::vector<Migration>& Migrations() {
-  static const auto* const migrations = new std::vector<Migration>{kFirst, kAutoReports};
+  static const auto* const migrations = new std::vector<Migration>{kFirst, kAutoReports, kCheckpointKinds};
   return *migrations;
 }
 

@@ -133,6 +133,22 @@ TEST(FormatEventTest, PhaseNamesStagesAndParameters) {
             "  parameters: 1,234 of the backbone and 567 of the head trained, 8,900 frozen\n");
 }
 
+TEST(FormatEventTest, AFoundLearningRateIsOneLine) {
+  v1::JobEvent event;
+  v1::LearningRateFound& found = *event.mutable_learning_rate();
+  found.set_phase("fine-tune");
+  EXPECT_EQ(FormatEvent(event, false), "learning rate finder, fine-tune: no suggestion, the loss never fell\n");
+  found.set_minimum(0.1301);
+  EXPECT_EQ(FormatEvent(event, true),
+            "learning rate finder, fine-tune: no suggestion, the loss never fell, the loss is smallest at 0.13\n");
+  found.set_suggestion(0.004219);
+  EXPECT_EQ(FormatEvent(event, true),
+            "learning rate finder, fine-tune: 0.00422 is suggested, not used, the loss is smallest at 0.13\n");
+  found.set_applied(true);
+  EXPECT_EQ(FormatEvent(event, true),
+            "learning rate finder, fine-tune: 0.00422 is used, the loss is smallest at 0.13\n");
+}
+
 TEST(FormatEventTest, EpochIsOneLine) {
   v1::JobEvent event;
   auto* epoch = event.mutable_epoch();

@@ -38,6 +38,7 @@ class TrialObserver : public TrainObserver {
     error_.Update(job_->OnProgress(trial));
     return error_;
   }
+  absl::Status OnLearningRate(const LearningRateFound&) override { return absl::OkStatus(); }
   absl::Status OnEpoch(const EpochMetrics& metrics) override {
     epoch_seconds_.push_back(metrics.seconds);
     return absl::OkStatus();
@@ -60,8 +61,8 @@ std::string Describe(const Recipe& r) {
   }
   const std::string stages = r.unfreeze_from.empty() ? absl::StrCat("the last ", r.unfreeze_stages, " stages")
                                                      : absl::StrCat("from ", r.unfreeze_from, " on");
-  return absl::StrCat("fine-tune ", stages, ", ", optimizer, " at ", r.learning_rate, ", augmentation ",
-                      r.augmentation);
+  const std::string rate = r.rate_finder.apply ? "the rate that its finder suggests" : absl::StrCat(r.learning_rate);
+  return absl::StrCat("fine-tune ", stages, ", ", optimizer, " at ", rate, ", augmentation ", r.augmentation);
 }
 
 // One training to try.
@@ -157,6 +158,9 @@ class Chooser {
       Choose(r, "fine_tune.unfreeze_from", &r->unfreeze_from, choice_.backbone->stage_names().front());
       Choose(r, "optimizer.type", &r->optimizer.kind, OptimizerKind::kAdamW);
       if (r->optimizer.kind == OptimizerKind::kAdamW) {
+        // The rate is still one that the user left open.
+        const bool open = r->rate_finder.steps > 0 && r->chosen.count("learning_rate") == 0;
+        if (open) Choose(r, "learning_rate_finder.apply", &r->rate_finder.apply, true);
         Choose(r, "learning_rate", &r->learning_rate, kWholeLearningRate);
       }
     });
@@ -203,19 +207,21 @@ class Chooser {
     Recipe brief = candidate.recipe;
     brief.epochs = std::min(brief.epochs, brief.augmented_views + 1);
     brief.head_epochs = 1;
+    brief.rate_finder = RateFinderOptions();  // its steps are as long as an epoch's
     TrainOptions o = OptionsFor(brief);
     o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
     RETURN_IF_ERROR(Train(o, few, pool_, &observer_, cancel_).status());
-    const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
+    const Recipe& r = candidate.recipe;
     const double* const measured = observer_.epoch_seconds().data() + observer_.epoch_seconds().size() - brief.epochs;
-    double seconds = 0;
-    for (int epoch = 0; epoch < candidate.recipe.epochs; ++epoch) {
-      const bool is_new = ComputesItsView(epoch, candidate.recipe.augmented_views);
-      seconds += images * measured[is_new ? 0 : brief.epochs - 1];
+    double epochs_seconds = 0;
+    for (int epoch = 0; epoch < r.epochs; ++epoch) {
+      epochs_seconds += measured[ComputesItsView(epoch, r.augmented_views) ? 0 : brief.epochs - 1];
     }
-    return seconds;
+    const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
+    const double finder_images = static_cast<double>(r.rate_finder.steps) * r.batch_size * r.accumulate_batches;
+    return images * epochs_seconds + finder_images / static_cast<double>(few.train.size()) * measured[0];
   }
 
   bool RuleSaysFrozen() const {

@@ -21,6 +21,7 @@ Phase LastPhase(const char* name, const Recipe& r) {
   phase.batch_size = r.batch_size;
   phase.accumulate_batches = r.accumulate_batches;
   phase.head_learning_rate = r.learning_rate;
+  phase.rate_finder = r.rate_finder;
   phase.optimizer = r.optimizer;
   phase.weight_decay = r.weight_decay;
   phase.schedule = r.schedule;
@@ -39,7 +40,7 @@ std::vector<Phase> FrozenHead(const Recipe& recipe, const Backbone& backbone) {
   return {head};
 }
 
-// Before the backbone is touched; plain pictures and plain SGD, whatever comes after.
+// Before the backbone is touched; plain pictures and plain SGD at a fixed rate, whatever comes after.
 Phase HeadsOwnPhase(const Recipe& recipe, const Backbone& backbone) {
   Phase head;
   head.name = "head";
@@ -122,6 +123,12 @@ std::vector<Phase> Scratch(const Recipe& recipe) {
 
 }  // namespace
 
+Phase WithLearningRate(Phase phase, double head_learning_rate) {
+  phase.backbone_learning_rate = head_learning_rate * (phase.backbone_learning_rate / phase.head_learning_rate);
+  phase.head_learning_rate = head_learning_rate;
+  return phase;
+}
+
 std::string KeyOf(const Phase& p) {
   const OptimizerOptions& o = p.optimizer;
   const ScheduleOptions& s = p.schedule;
@@ -131,7 +138,8 @@ std::string KeyOf(const Phase& p) {
       s.warmup_epochs, s.step_epochs, s.step_factor, s.peak_fraction, s.start_factor, s.end_factor};
   const std::vector<int> counts{p.split_point, p.epochs, p.batch_size, p.accumulate_batches,
                                 static_cast<int>(o.kind), o.nesterov ? 1 : 0, o.history, static_cast<int>(s.kind),
-                                p.augmented_views, static_cast<int>(p.batch_norm)};
+                                p.augmented_views, static_cast<int>(p.batch_norm), p.rate_finder.steps,
+                                p.rate_finder.apply ? 1 : 0};
   const auto exact = [](std::string* out, double value) { absl::StrAppendFormat(out, "%.17g", value); };
   return absl::StrCat(absl::StrJoin(counts, " "), " ", absl::StrJoin(numbers, " ", exact), " ", KeyOf(p.augment));
 }

@@ -25,6 +25,7 @@ struct Phase {
   double head_learning_rate = 1e-2;
   double backbone_learning_rate = 0; // of the last unfrozen stage; must be > 0 when there are any
   double stage_decay = 1;            // of the rate, for each stage further from the head
+  RateFinderOptions rate_finder;     // none with L-BFGS
   OptimizerOptions optimizer;
   double weight_decay = 0;           // not on norms and biases
   ScheduleOptions schedule;
@@ -37,6 +38,9 @@ struct Phase {
   int augmented_views = 0;           // kept for each picture; 0: every epoch computes new ones
   BatchNormPolicy batch_norm = BatchNormPolicy::kEval;
 };
+
+// The phase at another rate of its head; the backbone's keeps its ratio to it.
+Phase WithLearningRate(Phase phase, double head_learning_rate);
 
 // Equal for phases that train alike and only for them, whatever they are called; not for people.
 std::string KeyOf(const Phase& phase);

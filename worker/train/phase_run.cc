@@ -132,7 +132,6 @@ int64_t PhaseRun::WindowEnd(int64_t row_bytes, int64_t begin, int64_t count) con
 void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order,
                     Step* step) {
   const Phase& phase = options_.phase;
-  step->view = ViewOfEpoch(epoch, phase.augmented_views);
   const int64_t count = end - begin;
   for (int64_t at = 0; at < count;) {
     int64_t n = std::min<int64_t>(phase.batch_size, count - at);
@@ -263,51 +262,72 @@ absl::StatusOr<double> PhaseRun::ComputeGradients(const Activations& activations
   return step->totals.loss / step->weight;
 }
 
+absl::StatusOr<EpochTotals> PhaseRun::TrainStep(Epoch* epoch, int64_t begin, double factor,
+                                                const CancelToken& cancel) {
+  RETURN_IF_ERROR(cancel.status());
+  const Activations& activations = *epoch->activations;
+  const std::vector<int64_t>& order = *epoch->order;
+  const auto count = static_cast<int64_t>(order.size());
+  if (begin >= epoch->prepared) {
+    ASSIGN_OR_RETURN(const int64_t row_bytes, epoch->activations->RowBytes());
+    epoch->prepared = WindowEnd(row_bytes, begin, count);
+    RETURN_IF_ERROR(epoch->activations->Prepare(epoch->view, order.data() + begin, epoch->prepared - begin, pool_,
+                                                cancel));
+  }
+  Step step;
+  step.view = epoch->view;
+  RETURN_IF_ERROR(TryTorch("plan a step", [&] {
+    Plan(activations, epoch->index, begin, StepEnd(begin, count), order.data(), &step);
+    return absl::OkStatus();
+  }));
+  // A batch of classes that all weigh nothing teaches nothing.
+  if (step.weight > 0) {
+    EpochTotals first;
+    bool is_first = true;
+    RETURN_IF_ERROR(optimizer_->Step(factor, [&]() -> absl::StatusOr<double> {
+      absl::StatusOr<double> loss = ComputeGradients(activations, &step);
+      if (std::exchange(is_first, false)) first = step.totals;
+      return loss;
+    }).status());
+    step.totals = first;
+  } else {
+    for (const Batch& batch : step.batches) step.totals.images += batch.n;
+  }
+  scaler_.Update(step.overflowed);
+  RETURN_IF_ERROR(TryTorch("average the weights", [&] {
+    average_.Update(*suffix_);
+    return absl::OkStatus();
+  }));
+  step.totals.weight = step.weight;
+  step.totals.last_rate_factor = factor;
+  return step.totals;
+}
+
+int64_t PhaseRun::StepsOf(int64_t count) const {
+  int64_t steps = 0;
+  for (int64_t begin = 0; begin < count; begin = StepEnd(begin, count)) ++steps;
+  return steps;
+}
+
 absl::Status PhaseRun::TrainEpoch(Activations* activations, const std::vector<int64_t>& order, int epoch,
                                   const CancelToken& cancel, EpochTotals* totals,
                                   const std::function<absl::Status()>& after_step) {
   const auto count = static_cast<int64_t>(order.size());
-  const int64_t images = std::max<int64_t>(1, StepEnd(0, count));
-  int64_t steps = 0;
-  for (int64_t begin = 0; begin < count; begin = StepEnd(begin, count)) ++steps;
-  const int64_t view = ViewOfEpoch(epoch, options_.phase.augmented_views);
-  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
-  for (int64_t begin = totals->images, prepared = -1; begin < count; begin = totals->images) {
-    RETURN_IF_ERROR(cancel.status());
-    if (begin >= prepared) {
-      prepared = WindowEnd(row_bytes, begin, count);
-      RETURN_IF_ERROR(activations->Prepare(view, order.data() + begin, prepared - begin, pool_, cancel));
-    }
-    Step step;
-    RETURN_IF_ERROR(TryTorch("plan a step", [&] {
-      Plan(*activations, epoch, begin, StepEnd(begin, count), order.data(), &step);
-      return absl::OkStatus();
-    }));
-    const double factor = LearningRateFactor(options_.phase.schedule, epoch * steps + begin / images,
+  const int64_t images = std::max<int64_t>(1, StepEnd(0, count)), steps = StepsOf(count);
+  Epoch under_way;
+  under_way.activations = activations;
+  under_way.order = &order;
+  under_way.index = epoch;
+  under_way.view = ViewOfEpoch(epoch, options_.phase.augmented_views);
+  while (totals->images < count) {
+    const double factor = LearningRateFactor(options_.phase.schedule, epoch * steps + totals->images / images,
                                              options_.phase.epochs * steps, steps);
-    // A batch of classes that all weigh nothing teaches nothing.
-    if (step.weight > 0) {
-      EpochTotals first;
-      bool is_first = true;
-      RETURN_IF_ERROR(optimizer_->Step(factor, [&]() -> absl::StatusOr<double> {
-        absl::StatusOr<double> loss = ComputeGradients(*activations, &step);
-        if (std::exchange(is_first, false)) first = step.totals;
-        return loss;
-      }).status());
-      step.totals = first;
-    } else {
-      for (const Batch& batch : step.batches) step.totals.images += batch.n;
-    }
-    scaler_.Update(step.overflowed);
-    RETURN_IF_ERROR(TryTorch("average the weights", [&] {
-      average_.Update(*suffix_);
-      return absl::OkStatus();
-    }));
-    totals->loss += step.totals.loss;
+    ASSIGN_OR_RETURN(const EpochTotals step, TrainStep(&under_way, totals->images, factor, cancel));
+    totals->loss += step.loss;
     totals->weight += step.weight;
-    totals->correct += step.totals.correct;
-    totals->images += step.totals.images;
-    totals->last_rate_factor = factor;
+    totals->correct += step.correct;
+    totals->images += step.images;
+    totals->last_rate_factor = step.last_rate_factor;
     if (!std::isfinite(totals->loss)) {
       return absl::InvalidArgumentError(absl::StrCat("the loss became infinite in epoch ", epoch + 1, " of phase \"",
                                                      options_.phase.name, "\": want a smaller learning_rate"));

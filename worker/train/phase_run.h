@@ -50,6 +50,21 @@ class PhaseRun {
   PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
   ~PhaseRun();
 
+  // An epoch under way.
+  struct Epoch {
+    Activations* activations = nullptr;
+    const std::vector<int64_t>* order = nullptr;  // indices into them
+    int index = 0;                                // from 0: what mixing and dropout draw for
+    int64_t view = 0;
+    int64_t prepared = 0;                         // rows of the order before this one are in memory; 0: none
+  };
+  // One update on the pictures of `order` from `begin` on, with the learning rates times `factor`. Returns its totals,
+  // whose loss may be infinite or no number.
+  //   Cancelled, DataLoss, ResourceExhausted, Internal
+  absl::StatusOr<EpochTotals> TrainStep(Epoch* epoch, int64_t begin, double factor, const CancelToken& cancel);
+  // Updates in an epoch of so many pictures.
+  int64_t StepsOf(int64_t count) const;
+
   // Goes on with an epoch (from 0) over `order` (indices into `activations`) where `totals` stands. `after_step` is
   // called after each step.
   //   InvalidArgument  the loss became infinite or not a number;  Cancelled, DataLoss, ResourceExhausted, Internal
@@ -60,6 +75,7 @@ class PhaseRun {
   // What a model of this phase's weights is: the averages when the phase has them.
   std::map<std::string, at::Tensor> Weights() const { return average_.Weights(*suffix_); }
 
+  const Phase& phase() const { return options_.phase; }
   Suffix& suffix() { return *suffix_; }
   Optimizer& optimizer() { return *optimizer_; }
   WeightAverage& average() { return average_; }

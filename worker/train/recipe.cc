@@ -126,6 +126,7 @@ absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultVal
   CheckMeasuring(full, &violations);
   violations.Add("", full.head.Validate());
   violations.Add("optimizer.", full.optimizer.Validate());
+  violations.Add("learning_rate_finder.", full.rate_finder.Validate());
   violations.Add("schedule.", full.schedule.Validate());
   violations.Add("regularization.", full.mix.Validate());
   const absl::Status preset = AugmentPreset(full.augmentation).status();

@@ -9,6 +9,7 @@
 #include "worker/image/augment_spec.h"
 #include "worker/model/head.h"
 #include "worker/train/class_balance.h"
+#include "worker/train/learning_rate_finder.h"
 #include "worker/train/mix.h"
 #include "worker/train/optimizer.h"
 #include "worker/train/schedule.h"
@@ -40,6 +41,7 @@ struct Recipe {
   int batch_size = 0;          // images
   int accumulate_batches = 0;  // that make one step
   double learning_rate = 0;    // of the last phase
+  RateFinderOptions rate_finder;  // kFineTune, kGradual: not of the head's own phase
   int head_epochs = 0;         // kFineTune, kGradual: of the head's own phase
   int unfreeze_stages = 0;     // kFineTune, kGradual: last stages with parameters; 0: unfreeze_from says it
   std::string unfreeze_from;   // kFineTune, kGradual: name of the first stage to train

@@ -78,6 +78,11 @@ void ForEachOption(Recipe& r, Visit&& visit) {
          : tunes  ? "chosen on held-out training pictures (docs/benchmarks.md)"
          : scratch ? "torchvision references/classification/train.py, scaled to batches of 32 (arXiv:1706.02677)"
                    : "chosen on held-out training pictures (docs/benchmarks.md)");
+  option("learning_rate_finder.steps", r.rate_finder.steps, 0, kOff,
+         when(!lbfgs, "it only with first-order optimizers"));
+  const bool finds = r.rate_finder.steps != 0;
+  option("learning_rate_finder.apply", r.rate_finder.apply, finds && r.chosen.count("learning_rate") == 0,
+         "a learning_rate that is asked for stays", when(finds, "it only with learning_rate_finder.steps"));
   option("schedule.type", r.schedule.kind, lbfgs ? ScheduleKind::kConstant : ScheduleKind::kCosine,
          lbfgs ? "the line search sets the steps" : "Loshchilov and Hutter 2017 (arXiv:1608.03983)");
   const bool step = r.schedule.kind == ScheduleKind::kStep;

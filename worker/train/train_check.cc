@@ -30,6 +30,13 @@ absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backb
                                      p.augment.Validate()}) {
       if (!part.ok()) return absl::InvalidArgumentError(absl::StrCat(where, part.message()));
     }
+    if (const absl::Status finder = p.rate_finder.Validate(); !finder.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "rate_finder.", finder.message()));
+    }
+    if (p.rate_finder.steps > 0 && p.optimizer.kind == OptimizerKind::kLbfgs) {
+      return absl::InvalidArgumentError(absl::StrCat(where, "rate_finder.steps: got ", p.rate_finder.steps,
+                                                     ", want 0 with L-BFGS, whose line search finds its steps"));
+    }
     const int64_t unfrozen = backbone.parameter_count(p.split_point, backbone.num_stages());
     const bool fine_tunes = p.split_point < backbone.num_stages();
     if (fine_tunes && !backbone.architecture().trainable) {

@@ -27,36 +27,29 @@ class Result {
         split_point_(options.phases.back().split_point) {}
 
   absl::StatusOr<TrainResult> Make(const TrainedWeights& trained) {
+    const auto test = pictures_->Served(data_.test, split_point_);
     TrainResult result;
     result.split_point = split_point_;
-    ASSIGN_OR_RETURN(result.assessment, AssessAll(trained));
-    const double temperature = result.assessment.calibration.temperature;
-    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(trained.weights, temperature));
-    if (!trained.last_weights.empty()) {
-      ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(trained.last_weights, temperature));
-    }
+    ASSIGN_OR_RETURN(result.assessment, AssessWeights(trained.weights, trained.validation_logits, test.get()));
+    RETURN_IF_ERROR(Probe(&result.assessment));
+    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(trained.weights, result.assessment));
+    if (trained.last_weights.empty()) return result;
+    ASSIGN_OR_RETURN(result.last_assessment,
+                     AssessWeights(trained.last_weights, trained.last_validation_logits, test.get()));
+    result.assessment.last_accuracy = result.last_assessment.evaluation.accuracy;
+    ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(trained.last_weights, result.last_assessment));
     return result;
   }
 
  private:
   int num_classes() const { return static_cast<int>(data_.class_names.size()); }
 
-  absl::StatusOr<Assessment> AssessAll(const TrainedWeights& trained) {
-    const auto test = pictures_->Served(data_.test, split_point_);
-    LabelledLogits test_split{&data_.test, {}}, validation{&data_.validation, trained.validation_logits};
-    ASSIGN_OR_RETURN(test_split.logits, TestLogits(trained.weights, test.get()));
-    Assessment assessment = Assess(data_.class_names, validation, test_split, options_.precision_target);
-    if (!trained.last_weights.empty()) {
-      const bool on_test = assessment.evaluation.on_test;
-      std::vector<float> logits = trained.last_validation_logits;
-      if (on_test) {
-        ASSIGN_OR_RETURN(logits, TestLogits(trained.last_weights, test.get()));
-      }
-      const std::vector<int> labels = LabelsOf(on_test ? data_.test : data_.validation);
-      assessment.last_accuracy = Evaluate(data_.class_names, labels, Softmax(logits, num_classes(), 1)).accuracy;
-    }
-    RETURN_IF_ERROR(Probe(&assessment));
-    return assessment;
+  absl::StatusOr<Assessment> AssessWeights(const Weights& weights, const std::vector<float>& validation_logits,
+                                           Activations* test) {
+    LabelledLogits test_split{&data_.test, {}};
+    const LabelledLogits validation{&data_.validation, validation_logits};
+    ASSIGN_OR_RETURN(test_split.logits, TestLogits(weights, test));
+    return Assess(data_.class_names, validation, test_split, options_.precision_target);
   }
 
   absl::StatusOr<std::vector<float>> TestLogits(const Weights& weights, Activations* test) {
@@ -80,7 +73,7 @@ class Result {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::string> MakeCheckpoint(const Weights& weights, double temperature) {
+  absl::StatusOr<std::string> MakeCheckpoint(const Weights& weights, const Assessment& assessment) {
     std::string bytes;
     RETURN_IF_ERROR(TryTorch("write the checkpoint", [&]() -> absl::Status {
       torch::NoGradGuard no_grad;
@@ -91,7 +84,7 @@ class Result {
       c.head = options_.head;
       c.class_names = data_.class_names;
       c.preprocessing = options_.preprocessing;
-      c.temperature = temperature;
+      c.temperature = assessment.calibration.temperature;
       c.training_config = options_.training_config;
       c.weights = weights;
       Suffix suffix(*options_.backbone, split_point_, options_.head, num_classes(), 0);

@@ -23,6 +23,8 @@ void ForEachField(State& s, Visit&& visit) {
   visit("best.", s.best_weights);
   visit("phase", s.phase);
   visit("epoch", s.epoch);
+  visit("rate_tested", s.rate_tested);
+  visit("found_rate", s.found_rate);
   visit("loss", s.totals.loss);
   visit("weight", s.totals.weight);
   visit("correct", s.totals.correct);
@@ -45,6 +47,7 @@ class Writer {
   }
   void operator()(const char* name, double value) { file_->metadata[name] = absl::StrFormat("%.17g", value); }
   void operator()(const char* name, int64_t value) { file_->metadata[name] = absl::StrCat(value); }
+  void operator()(const char* name, bool value) { file_->metadata[name] = value ? "1" : "0"; }
   void operator()(const char* name, int value) { file_->metadata[name] = absl::StrCat(value); }
 
  private:
@@ -62,6 +65,11 @@ class Reader {
   }
   void operator()(const char* name, double& value) {
     sound_ = sound_ && absl::SimpleAtod(file_->metadata[name], &value) && !std::isnan(value);
+  }
+  void operator()(const char* name, bool& value) {
+    const std::string& text = file_->metadata[name];
+    sound_ = sound_ && (text == "0" || text == "1");
+    value = text == "1";
   }
   template <typename Integer>
   void operator()(const char* name, Integer& value) {
@@ -89,7 +97,9 @@ absl::StatusOr<TrainState> ParseTrainState(absl::string_view bytes) {
   state.fingerprint = file.metadata["fingerprint"];
   Reader reader(&file);
   ForEachField(state, reader);
-  if (!reader.sound()) return absl::DataLossError("training state: a number is missing or damaged");
+  const bool sound_rate = std::isfinite(state.found_rate) && state.found_rate >= 0 &&
+                          (state.rate_tested || state.found_rate == 0);
+  if (!reader.sound() || !sound_rate) return absl::DataLossError("training state: a number is missing or damaged");
   return state;
 }
 

@@ -20,6 +20,8 @@ struct TrainState {
   std::string fingerprint;  // of the job's options; a state of another job is refused
   int phase = 0;            // index
   int epoch = 0;            // finished epochs of that phase
+  bool rate_tested = false; // the phase's learning rate finder has done its work
+  double found_rate = 0;    // of the head, that the phase trains at; 0: its own
   EpochTotals totals;       // of the epoch that is under way
   double epoch_seconds = 0; // that it has taken
   Tensors weights;          // Suffix::State()
@@ -36,7 +38,7 @@ struct TrainState {
 };
 
 std::string SerializeTrainState(const TrainState& state);
-//   DataLoss  damaged
+//   DataLoss  damaged, or of a version that kept less
 absl::StatusOr<TrainState> ParseTrainState(absl::string_view bytes);
 
 }  // namespace graft

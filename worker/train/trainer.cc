@@ -13,6 +13,7 @@
 #include "worker/model/suffix.h"
 #include "worker/train/feature_statistics.h"
 #include "worker/train/fingerprint.h"
+#include "worker/train/learning_rate_finder.h"
 #include "worker/train/phase_run.h"
 #include "worker/train/predict_logits.h"
 #include "worker/train/progress_report.h"
@@ -56,6 +57,11 @@ class Training {
     const bool in_range = state->phase < static_cast<int>(options_.phases.size()) &&
                           state->epoch <= options_.phases[state->phase].epochs;
     if (!in_range) return absl::FailedPreconditionError("resume_state: phase or epoch out of range");
+    // Every state of a phase with a range test was written after it.
+    const RateFinderOptions& finder = options_.phases[state->phase].rate_finder;
+    if (state->rate_tested != (finder.steps > 0) || (state->found_rate > 0 && !finder.apply)) {
+      return absl::FailedPreconditionError("resume_state: got the learning rate of another phase");
+    }
     state_ = *std::move(state);
     return absl::OkStatus();
   }
@@ -76,23 +82,46 @@ class Training {
     train_labels_ = LabelsOf(pictures_->train());
   }
 
-  // With the state that a resumed phase goes on from.
-  absl::Status MakeRun(int index) {
+  bool IsUnderWay() const { return state_.epoch > 0 || state_.totals.images > 0 || state_.rate_tested; }
+
+  int NumClasses() const { return static_cast<int>(data_.class_names.size()); }
+
+  // The part of the model that a phase trains, as it starts or goes on.
+  absl::StatusOr<std::unique_ptr<Suffix>> MakeSuffix(int index) {
+    std::unique_ptr<Suffix> suffix;
+    RETURN_IF_ERROR(TryTorch("build the trained stages", [&]() -> absl::Status {
+      suffix = std::make_unique<Suffix>(*options_.backbone, options_.phases[index].split_point, options_.head,
+                                        NumClasses(), options_.seed);
+      return LoadWeights(suffix.get());
+    }));
+    return suffix;
+  }
+
+  absl::Status Announce(int index) {
+    PhaseStarted started =
+        Describe(options_.phases[index], index, *options_.backbone, options_.head, NumClasses());
+    for (int i = 0; i < index; ++i) started.epochs_before += options_.phases[i].epochs;
+    return observer_->OnPhase(started);
+  }
+
+  PhaseRun::Options RunOptions(int index) const {
     PhaseRun::Options o;
     o.phase = options_.phases[index];
+    if (state_.found_rate > 0) o.phase = WithLearningRate(o.phase, state_.found_rate);
     o.index = index;
     o.seed = options_.seed;
     o.head = options_.head;
     o.precision = precision_;
-    const auto classes = static_cast<int>(data_.class_names.size());
-    if (options_.class_balance == ClassBalance::kWeights) o.class_weights = BalancedWeights(train_labels_, classes);
-    return TryTorch("build the trained stages", [&]() -> absl::Status {
-      auto suffix = std::make_unique<Suffix>(*options_.backbone, o.phase.split_point, o.head, classes, options_.seed);
-      RETURN_IF_ERROR(LoadWeights(suffix.get()));
-      PhaseStarted started = Describe(options_.phases[index], index, *options_.backbone, options_.head, classes);
-      for (int i = 0; i < index; ++i) started.epochs_before += options_.phases[i].epochs;
-      RETURN_IF_ERROR(observer_->OnPhase(started));
-      run_ = std::make_unique<PhaseRun>(o, options_.backbone, std::move(suffix), pool_);
+    if (options_.class_balance == ClassBalance::kWeights) {
+      o.class_weights = BalancedWeights(train_labels_, NumClasses());
+    }
+    return o;
+  }
+
+  // With the state that a resumed phase goes on from.
+  absl::Status MakeRun(int index, std::unique_ptr<Suffix> suffix) {
+    return TryTorch("prepare the training", [&]() -> absl::Status {
+      run_ = std::make_unique<PhaseRun>(RunOptions(index), options_.backbone, std::move(suffix), pool_);
       if (!state_.optimizer.empty()) {
         const absl::Status loaded = run_->optimizer().LoadState(state_.optimizer);
         if (!loaded.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", loaded.message()));
@@ -107,21 +136,26 @@ class Training {
     const absl::StatusOr<int> absent = suffix->LoadState(state_.weights);
     if (!absent.ok()) return absl::FailedPreconditionError(absl::StrCat("resume_state: ", absent.status().message()));
     // A phase that begins takes the stages it unfreezes from the backbone.
-    const bool under_way = state_.epoch > 0 || state_.totals.images > 0;
-    if (!under_way || *absent == 0) return absl::OkStatus();
+    if (!IsUnderWay() || *absent == 0) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat("resume_state: ", *absent, " weights are missing"));
   }
 
   absl::Status RunPhase(int index) {
     const Phase& phase = options_.phases[index];
-    RETURN_IF_ERROR(MakeRun(index));
+    run_.reset();
+    ASSIGN_OR_RETURN(std::unique_ptr<Suffix> suffix, MakeSuffix(index));
+    RETURN_IF_ERROR(Announce(index));
     std::optional<ProgressReport> report;
     ASSIGN_OR_RETURN(const TrainData::Phased pictures,
                      pictures_->Enter(index, cancel_, [&](int64_t done, int64_t total) {
                        if (!report) report.emplace(observer_, "features", total);
                        return (*report)(done);
                      }));
-    RETURN_IF_ERROR(MeasureFeatures(index, pictures.train));
+    RETURN_IF_ERROR(MeasureFeatures(index, pictures.train, suffix.get()));
+    const bool tests_rate = phase.rate_finder.steps > 0 && !IsUnderWay();
+    if (tests_rate) RETURN_IF_ERROR(FindRate(index, *suffix, pictures.train));
+    RETURN_IF_ERROR(MakeRun(index, std::move(suffix)));
+    if (tests_rate && IsStateOld()) RETURN_IF_ERROR(SaveState(phase));
     Stopwatch watch;
     const int first = state_.epoch;
     while (state_.epoch < phase.epochs && !IsStale()) {
@@ -151,15 +185,39 @@ class Training {
   }
 
   // The first phase gives a head that standardizes what it needs, from the frozen backbone's features.
-  absl::Status MeasureFeatures(int index, Activations* train) {
+  absl::Status MeasureFeatures(int index, Activations* train, Suffix* suffix) {
     const bool is_first = index == 0 && state_.weights.empty();
     const bool has_features = options_.phases[index].split_point == options_.backbone->num_stages();
     if (!options_.head.standardize || !is_first || !has_features) return absl::OkStatus();
     ASSIGN_OR_RETURN(const FeatureStatistics statistics, MeasureStatistics(train, pool_, cancel_));
     return TryTorch("standardize the features", [&] {
-      run_->suffix().head().SetStatistics(statistics.mean, statistics.deviation);
+      suffix->head().SetStatistics(statistics.mean, statistics.deviation);
       return absl::OkStatus();
     });
+  }
+
+  // On copies of all that the phase trains and draws from: it then begins as if there had been no test.
+  absl::Status FindRate(int index, const Suffix& suffix, Activations* train) {
+    PhaseRun::Options o = RunOptions(index);
+    o.phase.ema_decay = 0;  // nobody asks for the averages
+    std::unique_ptr<PhaseRun> copy;
+    RETURN_IF_ERROR(TryTorch("copy the trained stages", [&]() -> absl::Status {
+      auto twin = std::make_unique<Suffix>(*options_.backbone, o.phase.split_point, o.head, NumClasses(), 0);
+      RETURN_IF_ERROR(twin->LoadState(suffix.State()).status());
+      copy = std::make_unique<PhaseRun>(o, options_.backbone, std::move(twin), pool_);
+      return absl::OkStatus();
+    }));
+    std::optional<ProgressReport> report;
+    ASSIGN_OR_RETURN(LearningRateFound found,
+                     FindLearningRate({copy.get(), train, [&](int epoch) { return OrderOf(index, epoch); }}, cancel_,
+                                      [&](int64_t done, int64_t total) {
+                                        if (!report) report.emplace(observer_, "learning rate finder", total);
+                                        return (*report)(done);
+                                      }));
+    found.applied = o.phase.rate_finder.apply && found.suggestion.has_value();
+    if (found.applied) state_.found_rate = *found.suggestion;
+    state_.rate_tested = true;
+    return observer_->OnLearningRate(found);
   }
 
   bool IsStale() const {
@@ -168,26 +226,24 @@ class Training {
 
   absl::StatusOr<std::vector<float>> Logits(int phase, const TrainState::Tensors& weights, Activations* activations) {
     return PredictLogits({options_.backbone, options_.phases[phase].split_point, options_.head,
-                          static_cast<int64_t>(data_.class_names.size())},
+                          NumClasses()},
                          weights, activations, pool_, cancel_);
   }
 
   absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
     ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(phase, run_->Weights(), activations));
-    const auto classes = static_cast<int>(data_.class_names.size());
-    return Evaluate(data_.class_names, LabelsOf(activations->examples()), Softmax(logits, classes, 1));
+    return Evaluate(data_.class_names, LabelsOf(activations->examples()), Softmax(logits, NumClasses(), 1));
   }
 
   std::vector<int64_t> OrderOf(int phase, int epoch) const {
-    const auto classes = static_cast<int>(data_.class_names.size());
     if (options_.class_balance == ClassBalance::kSampling) {
-      return BalancedIndices(train_labels_, classes, options_.seed, phase, epoch);
+      return BalancedIndices(train_labels_, NumClasses(), options_.seed, phase, epoch);
     }
     return ShuffledIndices(static_cast<int64_t>(train_labels_.size()), options_.seed, phase, epoch);
   }
 
   absl::Status RunEpoch(int index, const TrainData::Phased& pictures, const std::function<double()>& mean_seconds) {
-    const Phase& phase = options_.phases[index];
+    const Phase& phase = run_->phase();
     Stopwatch watch;
     const std::vector<int64_t> order = OrderOf(index, state_.epoch);
     const auto count = static_cast<int64_t>(order.size());
@@ -197,8 +253,7 @@ class Training {
         run_->TrainEpoch(pictures.train, order, state_.epoch, cancel_, &state_.totals, [&]() -> absl::Status {
           if (state_.totals.images >= count) return absl::OkStatus();
           state_.epoch_seconds = before + watch.seconds();
-          const bool old = options_.state_seconds > 0 && since_state_.seconds() >= options_.state_seconds;
-          if (old) RETURN_IF_ERROR(SaveState(phase));
+          if (IsStateOld()) RETURN_IF_ERROR(SaveState(phase));
           return report(state_.totals.images);
         });
     RETURN_IF_ERROR(trained);
@@ -249,6 +304,10 @@ class Training {
     int remaining = options_.phases[phase].epochs - done;
     for (size_t i = phase + 1; i < options_.phases.size(); ++i) remaining += options_.phases[i].epochs;
     return remaining;
+  }
+
+  bool IsStateOld() const {
+    return options_.state_seconds > 0 && since_state_.seconds() >= options_.state_seconds;
   }
 
   absl::Status SaveState(const Phase& phase) {

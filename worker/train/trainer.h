@@ -14,6 +14,7 @@
 #include "worker/image/preprocess.h"
 #include "worker/data/activation_store.h"
 #include "worker/train/assessment.h"
+#include "worker/train/learning_rate_finder.h"
 #include "worker/train/phase.h"
 
 namespace graft {
@@ -35,7 +36,7 @@ PhaseStarted Describe(const Phase& phase, int index, const Backbone& backbone, c
                       int64_t num_classes);
 
 struct Progress {
-  std::string activity;  // "features", "train"
+  std::string activity;  // "features", "learning rate finder", "train"
   int64_t done = 0, total = 0;  // images
   double images_per_second = 0;
 };
@@ -65,6 +66,8 @@ class TrainObserver {
   virtual ~TrainObserver() = default;
   virtual absl::Status OnPhase(const PhaseStarted& phase) = 0;
   virtual absl::Status OnProgress(const Progress& progress) = 0;  // at most about twice a second
+  // After the phase was announced, before its first epoch.
+  virtual absl::Status OnLearningRate(const LearningRateFound& found) = 0;
   virtual absl::Status OnEpoch(const EpochMetrics& metrics) = 0;
   // Everything needed to go on from here (safetensors bytes, at most a few times the suffix).
   virtual absl::Status OnState(const StatePoint& point, const std::string& state) = 0;
@@ -96,6 +99,7 @@ struct TrainResult {
   std::string checkpoint;       // safetensors bytes, see worker/model/checkpoint.h
   std::string last_checkpoint;  // of the last epoch, when early stopping went back to a better one; else empty
   Assessment assessment;        // of `checkpoint`
+  Assessment last_assessment;   // of `last_checkpoint`, without what is no matter of weights
   int split_point = 0;
 };
 

@@ -245,6 +245,25 @@ TEST(EncodeTest, PhaseStartSaysWhatIsTrained) {
   EXPECT_EQ(proto.parameters().frozen(), 30);
 }
 
+TEST(EncodeTest, AFoundLearningRateHasItsPointsAndWhatThereIs) {
+  LearningRateFound found;
+  found.phase = "head";
+  found.points = {{1e-3, 0.75}, {1e-2, 0.5}};
+  v1::LearningRateFound proto = ToProto(found);
+  EXPECT_EQ(proto.phase(), "head");
+  ASSERT_EQ(proto.points_size(), 2);
+  EXPECT_EQ(proto.points(1).learning_rate(), 1e-2);
+  EXPECT_EQ(proto.points(1).loss(), 0.5);
+  EXPECT_FALSE(proto.has_suggestion() || proto.has_minimum() || proto.applied());
+  found.suggestion = 5e-3;
+  found.minimum = 1e-2;
+  found.applied = true;
+  proto = ToProto(found);
+  EXPECT_EQ(proto.suggestion(), 5e-3);
+  EXPECT_EQ(proto.minimum(), 1e-2);
+  EXPECT_TRUE(proto.applied());
+}
+
 TEST(EncodeTest, EventsGetSeqAndTimeFromTheirRecord) {
   EventRecord record;
   record.seq = 17;

@@ -109,7 +109,7 @@ class EventHubTest : public StoreTest {
   }
   // One event more.
   void End(const std::string& id) {
-    GRAFT_CHECK(jobs_.Finish(id, "worker", JobState::kFailed, "broken", {}, std::nullopt).ok());
+    GRAFT_CHECK(jobs_.Finish(id, "worker", JobState::kFailed, "broken", {}, {}).ok());
   }
 
   JobStore jobs_;

@@ -113,6 +113,20 @@ TEST_F(JobObserverTest, HeldOutPicturesHaveCurvesOfTheirOwn) {
                                          R"({"tag": "accuracy/held_out", "simple_value": 0.875}]}})"));
 }
 
+TEST_F(JobObserverTest, AFoundLearningRateIsAnEventAndACurveOfItsOwn) {
+  LearningRateFound found;
+  found.phase = "fine-tune";
+  found.points = {{1e-3, 0.5}, {1e-2, 0.25}};
+  found.suggestion = 4e-3;
+  found.applied = true;
+  ASSERT_TRUE(Observe()->OnLearningRate(found).ok());
+  EXPECT_EQ(LastEvent().learning_rate().ShortDebugString(), ToProto(found).ShortDebugString());
+  EXPECT_THAT(Curves(),
+              ElementsAre("file", HasSubstr(R"({"tag": "learning_rate_finder/fine-tune", "simple_value": 0.5})"),
+                          R"("step": 1, "summary": {"value": [)"
+                          R"({"tag": "learning_rate_finder/fine-tune", "simple_value": 0.25}]}})"));
+}
+
 TEST_F(JobObserverTest, StepsGoOnThroughThePhases) {
   const auto observer = Observe();
   const Phase phase;

@@ -161,6 +161,8 @@ std::vector<v1::JobSpec> Specs() {
       "", "head { type: HEAD_TYPE_MLP } early_stopping { patience: 2 } class_balance: CLASS_BALANCE_SAMPLING",
       "head { type: HEAD_TYPE_COSINE dropout: 0.1 } schedule { type: SCHEDULE_TYPE_STEP step_epochs: 2.5 } "
       "regularization { label_smoothing: 0.1 ema_decay: 0.99 } precision: PRECISION_FLOAT32 evaluation { folds: 5 }",
+      "learning_rate_finder { steps: 100 }", "learning_rate_finder { steps: 20 apply: false }",
+      "learning_rate_finder { steps: 1000 } learning_rate: 0.02",
       "schedule { type: SCHEDULE_TYPE_ONE_CYCLE } checkpoint_seconds: 1 learning_rate: 0.1 epochs: 5 batch_size: 2"};
   std::vector<v1::JobSpec> specs;
   for (const std::string& strategy : strategies) {
@@ -210,6 +212,15 @@ TEST(RecipeProtoTest, OptionsThatDoNotApplyAreNotWritten) {
   EXPECT_FALSE(effective.regularization().has_l2_sp());
   EXPECT_FALSE(effective.augmentation().has_views());
   EXPECT_FALSE(effective.early_stopping().has_holdout());
+}
+
+// Though the effective spec says a rate, it is still one that the finder may replace.
+TEST(RecipeProtoTest, EffectiveSpecSaysWhetherTheFinderSetsTheRate) {
+  const v1::JobSpec open = Effective(Parse("strategy: STRATEGY_FINE_TUNE learning_rate_finder { steps: 100 }"));
+  EXPECT_EQ(open.learning_rate(), 5e-3);
+  EXPECT_TRUE(open.learning_rate_finder().apply());
+  EXPECT_TRUE(Defaults(open).rate_finder.apply);
+  EXPECT_FALSE(Effective(Parse("strategy: STRATEGY_FROZEN_HEAD")).learning_rate_finder().has_apply());
 }
 
 TEST(RecipeProtoTest, PartsThatAPresetSaysAreWrittenOnlyWhenTheyWereChosen) {

@@ -216,6 +216,29 @@ TEST_F(RunnerTest, CurvesHaveAPointForEachEpoch) {
   EXPECT_EQ(CurveSteps(id), (std::vector<int>{1, 2, 3}));
 }
 
+TEST_F(RunnerTest, AFinderSetsTheRateThatAJobLeftOpen) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_epochs(1);
+  request.mutable_spec()->mutable_learning_rate_finder()->set_steps(40);
+  const std::unique_ptr<Runner> runner = StartRunner();
+  for (const bool chosen : {false, true}) {
+    if (chosen) request.mutable_spec()->set_learning_rate(0.02);
+    request.set_request_id(chosen ? "chosen" : "open");
+    const absl::StatusOr<v1::Job> job = service_.Start(request);
+    ASSERT_TRUE(job.ok()) << job.status();
+    EXPECT_EQ(job->effective().learning_rate_finder().apply(), !chosen);
+    ASSERT_EQ(AwaitEnd(job->id()).state(), v1::JOB_STATE_SUCCEEDED);
+    std::vector<v1::LearningRateFound> found;
+    for (const v1::JobEvent& event : Events(job->id())) {
+      if (event.has_learning_rate()) found.push_back(event.learning_rate());
+    }
+    ASSERT_THAT(found, SizeIs(1));
+    EXPECT_EQ(found[0].phase(), "head");
+    EXPECT_GT(found[0].points_size(), 4);
+    EXPECT_EQ(found[0].applied(), !chosen && found[0].has_suggestion());
+  }
+}
+
 TEST_F(RunnerTest, CurvesThatCannotBeWrittenDoNotHarmTheJob) {
   std::ofstream(directory_.path() + "/tensorboard") << "in the way";
   const std::unique_ptr<Runner> runner = StartRunner();
@@ -295,6 +318,32 @@ TEST_F(RunnerTest, JobWithoutModelKeepsNoCheckpoint) {
   EXPECT_EQ(job.model_version(), "");
   EXPECT_TRUE(job.has_evaluation());
   EXPECT_EQ(blobs_.puts(), puts);
+}
+
+TEST_F(RunnerTest, EarlyStoppingKeepsTheLastEpochBesideTheBest) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_epochs(5);
+  request.mutable_spec()->set_model("stopped");
+  request.mutable_spec()->mutable_early_stopping()->set_patience(2);
+  request.mutable_spec()->mutable_early_stopping()->set_min_delta(1e9);  // nothing is better than the first epoch
+  const std::string id = service_.Start(request)->id();
+  const std::unique_ptr<Runner> runner = StartRunner();
+  const v1::Job job = AwaitEnd(id);
+  ASSERT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.error();
+  EXPECT_EQ(job.model_version(), "stopped/2");
+  ModelStore models(db_.get());
+  const ModelVersionRecord best = *models.Resolve("stopped"), last = *models.Resolve("stopped/1");
+  EXPECT_EQ(best.version, 2);
+  EXPECT_EQ(best.checkpoint, CheckpointKind::kBest);
+  EXPECT_EQ(last.checkpoint, CheckpointKind::kLast);
+  EXPECT_EQ(best.job_id, id);
+  EXPECT_EQ(last.job_id, id);
+  EXPECT_NE(best.checkpoint_digest, last.checkpoint_digest);
+  EXPECT_EQ(static_cast<int64_t>(blobs_.Get(last.checkpoint_digest)->size()), last.checkpoint_bytes);
+  v1::Evaluation evaluation;
+  ASSERT_TRUE(evaluation.ParseFromString(last.evaluation_pb));
+  EXPECT_EQ(evaluation.accuracy(), job.evaluation().last_accuracy());
+  EXPECT_GT(evaluation.temperature(), 0);
 }
 
 TEST_F(RunnerTest, EndedJobLeavesNoStateFile) {

@@ -24,7 +24,7 @@ class ModelRpcTest : public RpcTest {
   }
 
   // Makes the next version of "flowers".
-  void AddVersion() {
+  void AddVersion(CheckpointKind checkpoint = CheckpointKind::kOnly) {
     const std::string id = QueueJob();
     GRAFT_CHECK(job_store_->Lease("worker").ok());
     v1::ModelVersion details;
@@ -39,9 +39,10 @@ class ModelRpcTest : public RpcTest {
     version.backbone = "resnet18";
     version.checkpoint_digest = "sha256:c";
     version.checkpoint_bytes = 1234;
+    version.checkpoint = checkpoint;
     version.details_pb = details.SerializeAsString();
     version.evaluation_pb = evaluation.SerializeAsString();
-    GRAFT_CHECK(job_store_->Finish(id, "worker", JobState::kSucceeded, "", {}, version).ok());
+    GRAFT_CHECK(job_store_->Finish(id, "worker", JobState::kSucceeded, "", {}, {version}).ok());
   }
   grpc::Status Get(v1::Model* model, const std::string& name = "flowers") {
     grpc::ClientContext context;
@@ -89,6 +90,18 @@ TEST_F(ModelRpcTest, GetTellsWhatWasStored) {
   EXPECT_EQ(newest.checkpoint_bytes(), 1234);
   EXPECT_GT(newest.create_time().seconds(), 0);
   EXPECT_EQ(model.aliases().at("default"), 2);
+}
+
+TEST_F(ModelRpcTest, AVersionSaysWhichCheckpointItIs) {
+  for (const CheckpointKind kind : {CheckpointKind::kOnly, CheckpointKind::kLast, CheckpointKind::kBest}) {
+    AddVersion(kind);
+  }
+  v1::Model model;
+  ASSERT_TRUE(Get(&model).ok());
+  ASSERT_EQ(model.versions_size(), 3);
+  EXPECT_EQ(model.versions(2).checkpoint(), v1::CHECKPOINT_KIND_UNSPECIFIED);
+  EXPECT_EQ(model.versions(1).checkpoint(), v1::CHECKPOINT_KIND_LAST);
+  EXPECT_EQ(model.versions(0).checkpoint(), v1::CHECKPOINT_KIND_BEST);
 }
 
 TEST_F(ModelRpcTest, UnknownModelIsNotFound) {

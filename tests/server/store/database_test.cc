@@ -1,6 +1,7 @@
 #include "server/store/database.h"
 
 #include <filesystem>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "server/store/model_store.h"
 #include "server/store/schema.h"
 #include "server/store/sql.h"
 #include "tests/server/store/store_fixture.h"
@@ -64,6 +66,72 @@ TEST_F(DatabaseTest, NewerSchemaIsFailedPrecondition) {
                  }).ok());
   db_.reset();
   EXPECT_EQ(Database::Open({url(), 1}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// The models' tables as schema 2 had them.
+const char* const kModelsOfSchema2[] = {
+    "DROP TABLE model_aliases",
+    "DROP TABLE model_versions",
+    "CREATE TABLE model_versions ("
+    " model TEXT NOT NULL REFERENCES models (name),"
+    " version BIGINT NOT NULL,"
+    " create_time_us BIGINT NOT NULL,"
+    " job_id TEXT NOT NULL UNIQUE,"
+    " backbone TEXT NOT NULL,"
+    " backbone_digest TEXT NOT NULL,"
+    " split_point INTEGER NOT NULL,"
+    " checkpoint_digest TEXT NOT NULL,"
+    " checkpoint_bytes BIGINT NOT NULL,"
+    " dataset TEXT NOT NULL,"
+    " dataset_version TEXT NOT NULL,"
+    " evaluation_pb TEXT NOT NULL,"
+    " details_pb TEXT NOT NULL,"
+    " PRIMARY KEY (model, version))",
+    "CREATE TABLE model_aliases ("
+    " model TEXT NOT NULL,"
+    " alias TEXT NOT NULL,"
+    " version BIGINT NOT NULL,"
+    " PRIMARY KEY (model, alias),"
+    " FOREIGN KEY (model, version) REFERENCES model_versions (model, version))",
+    "INSERT INTO models (name, last_version) VALUES ('flowers', 7)",
+    "INSERT INTO model_versions VALUES ('flowers', 7, 12, 'job-old', 'resnet18', 'sha256:b', 3, 'sha256:c', 1234,"
+    " 'set', 'v1', '', '')",
+    "INSERT INTO model_aliases VALUES ('flowers', 'default', 7)",
+    "INSERT INTO model_aliases VALUES ('flowers', 'canary', 7)",
+    "UPDATE schema_version SET version = 2",
+};
+
+TEST_F(DatabaseTest, ModelsOfSchema2KeepTheirVersionsAndAliases) {
+  ASSERT_TRUE(db_->Write("go back", [](soci::session& sql) {
+                   for (const char* statement : kModelsOfSchema2) Execute(sql, statement);
+                   return absl::OkStatus();
+                 }).ok());
+  Reopen();
+  ModelStore models(db_.get());
+  const auto model = models.Get("flowers");
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_EQ(model->versions.size(), 1u);
+  const ModelVersionRecord& version = model->versions[0];
+  EXPECT_EQ(version.version, 7);
+  EXPECT_EQ(version.create_time, absl::UnixEpoch() + absl::Microseconds(12));
+  EXPECT_EQ(version.job_id, "job-old");
+  EXPECT_EQ(version.checkpoint, CheckpointKind::kOnly);
+  EXPECT_EQ(version.backbone, "resnet18");
+  EXPECT_EQ(version.backbone_digest, "sha256:b");
+  EXPECT_EQ(version.split_point, 3);
+  EXPECT_EQ(version.checkpoint_digest, "sha256:c");
+  EXPECT_EQ(version.checkpoint_bytes, 1234);
+  EXPECT_EQ(version.dataset, "set");
+  EXPECT_EQ(version.dataset_version, "v1");
+  EXPECT_EQ(model->aliases, (std::map<std::string, int64_t>{{"canary", 7}, {"default", 7}}));
+  const auto jobs = Jobs();
+  EXPECT_EQ(TrainTwo(*jobs, "flowers").model_version, "flowers/9");
+  EXPECT_EQ(db_->Write("orphan", [](soci::session& sql) {
+                 Execute(sql, "UPDATE model_aliases SET version = 5 WHERE alias = 'canary'");
+                 return absl::OkStatus();
+               }).code(),
+            absl::StatusCode::kInternal)
+      << "aliases refer to the new table";
 }
 
 TEST_F(DatabaseTest, ConnectionsAreSetUp) {

@@ -179,7 +179,7 @@ TEST_F(DatasetStoreTest, DeletingWhatAJobUsesIsFailedPreconditionUntilItEnds) {
   const absl::Status running = store.Delete("flowers", "v1");
   EXPECT_EQ(running.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(absl::StrContains(running.message(), id)) << running;
-  ASSERT_TRUE(jobs->Finish(id, "worker", JobState::kFailed, "x", {}, std::nullopt).ok());
+  ASSERT_TRUE(jobs->Finish(id, "worker", JobState::kFailed, "x", {}, {}).ok());
   EXPECT_TRUE(store.Delete("flowers", "v1").ok());
 }
 

@@ -151,13 +151,13 @@ TEST_F(JobLeaseTest, EveryWriteOfALostOwnerIsRefused) {
     update.event_pbs = {"late"};
     ExpectLeaseLost(jobs_->Heartbeat(id, "worker").status());
     ExpectLeaseLost(jobs_->Update(id, "worker", update));
-    ExpectLeaseLost(jobs_->Finish(id, "worker", JobState::kSucceeded, "", update, std::nullopt).status());
+    ExpectLeaseLost(jobs_->Finish(id, "worker", JobState::kSucceeded, "", update, {}).status());
     ExpectLeaseLost(jobs_->Release(id, "worker", "drain"));
   };
   refused();  // queued again
   ASSERT_EQ((*jobs_->Lease("worker 2"))->id, id);
   refused();  // somebody else's
-  ASSERT_TRUE(jobs_->Finish(id, "worker 2", JobState::kFailed, "bad", {}, std::nullopt).ok());
+  ASSERT_TRUE(jobs_->Finish(id, "worker 2", JobState::kFailed, "bad", {}, {}).ok());
   refused();  // ended
   EXPECT_THAT(EventsOf(*jobs_, id),
               ElementsAre("1/0/", "2/1/", "1/1/worker lost its lease", "2/2/", "4/2/bad"));
@@ -173,7 +173,7 @@ TEST_F(JobLeaseTest, FinishEndsTheJobWithItsLastEventBeingTheState) {
   JobUpdate update;
   update.evaluation_pb = "evaluation";
   update.event_pbs = {"evaluated"};
-  auto job = jobs_->Finish(id, "worker", JobState::kFailed, "out of memory", update, std::nullopt);
+  auto job = jobs_->Finish(id, "worker", JobState::kFailed, "out of memory", update, {});
   ASSERT_TRUE(job.ok()) << job.status();
   auto stored = jobs_->Get(id);
   EXPECT_EQ(stored->state, JobState::kFailed);
@@ -198,11 +198,26 @@ TEST_F(JobLeaseTest, FinishWithAModelMakesTheNextVersionTheDefault) {
   EXPECT_EQ(models.Resolve("flowers")->job_id, second.id);
 }
 
+TEST_F(JobLeaseTest, FinishWithTwoVersionsMakesTheSecondTheDefault) {
+  Train(*jobs_, "flowers");
+  const JobRecord job = TrainTwo(*jobs_, "flowers");
+  EXPECT_EQ(job.model_version, "flowers/3");
+  ModelStore models(db_.get());
+  const ModelVersionRecord last = *models.Resolve("flowers/2"), best = *models.Resolve("flowers");
+  EXPECT_EQ(last.checkpoint, CheckpointKind::kLast);
+  EXPECT_EQ(last.checkpoint_digest, "sha256:last");
+  EXPECT_EQ(best.version, 3);
+  EXPECT_EQ(best.checkpoint, CheckpointKind::kBest);
+  EXPECT_EQ(best.checkpoint_digest, "sha256:best");
+  EXPECT_EQ(last.job_id, job.id);
+  EXPECT_EQ(best.job_id, job.id);
+}
+
 TEST_F(JobLeaseTest, RefusedFinishMakesNoModel) {
   const std::string id = Start();
   ModelVersionRecord model;
   model.model = "flowers";
-  ExpectLeaseLost(jobs_->Finish(id, "other", JobState::kSucceeded, "", {}, model).status());
+  ExpectLeaseLost(jobs_->Finish(id, "other", JobState::kSucceeded, "", {}, {model}).status());
   EXPECT_EQ(ModelStore(db_.get()).Get("flowers").status().code(), absl::StatusCode::kNotFound);
 }
 
@@ -214,10 +229,19 @@ TEST_F(JobLeaseTest, AJobThatHasMadeAVersionMakesNoSecond) {
                  }).ok());
   ModelVersionRecord model;
   model.model = "flowers";
-  auto again = jobs_->Finish(done.id, "worker", JobState::kSucceeded, "", {}, model);
+  auto again = jobs_->Finish(done.id, "worker", JobState::kSucceeded, "", {}, {model});
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->model_version, "flowers/1");
   EXPECT_EQ(ModelStore(db_.get()).Get("flowers")->versions.size(), 1u);
+}
+
+TEST_F(JobLeaseTest, AJobMakesOneVersionOfAKind) {
+  const std::string id = Start();
+  const std::vector<ModelVersionRecord> twice(2, Version("flowers", "sha256:c"));
+  EXPECT_EQ(jobs_->Finish(id, "worker", JobState::kSucceeded, "", {}, twice).status().code(),
+            absl::StatusCode::kInternal);
+  EXPECT_EQ(jobs_->Get(id)->state, JobState::kRunning);
+  EXPECT_EQ(ModelStore(db_.get()).Get("flowers").status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(JobLeaseTest, ReleasePutsTheJobBackAtItsPlace) {

@@ -39,6 +39,7 @@ TEST_F(ModelStoreTest, GetReturnsWhatFinishStored) {
   EXPECT_EQ(version.version, 1);
   EXPECT_EQ(version.create_time, clock_.Now());
   EXPECT_EQ(version.job_id, job.id);
+  EXPECT_EQ(version.checkpoint, CheckpointKind::kOnly);
   EXPECT_EQ(version.backbone, "resnet18");
   EXPECT_EQ(version.backbone_digest, "sha256:b");
   EXPECT_EQ(version.split_point, 3);
@@ -194,6 +195,20 @@ TEST_F(ModelStoreTest, ListWalksByName) {
 
 TEST_F(ModelStoreTest, MalformedPageTokenIsInvalidArgument) {
   EXPECT_EQ(models_.List({2, "?"}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ModelStoreTest, TheVersionsOfAJobAreDeletedEachOnItsOwn) {
+  TrainTwo(*jobs_, "flowers");
+  EXPECT_EQ(models_.DeleteVersion("flowers", 2).status().code(), absl::StatusCode::kFailedPrecondition)
+      << "the best, at which \"default\" points";
+  ASSERT_TRUE(models_.DeleteVersion("flowers", 1).ok());
+  EXPECT_EQ(Versions("flowers"), (std::vector<int64_t>{2}));
+  EXPECT_EQ(*models_.ReferencedCheckpoints(), (std::set<std::string>{"sha256:best"}));
+  TrainTwo(*jobs_, "flowers");
+  ASSERT_TRUE(models_.SetAlias("flowers", "default", 3).ok()) << "the last epoch's can be served as well";
+  ASSERT_TRUE(models_.DeleteVersion("flowers", 4).ok());
+  EXPECT_EQ(models_.Resolve("flowers")->checkpoint, CheckpointKind::kLast);
+  EXPECT_EQ(*models_.ReferencedCheckpoints(), (std::set<std::string>{"sha256:best", "sha256:last"}));
 }
 
 TEST_F(ModelStoreTest, ReferencedCheckpointsAreThoseOfTheVersions) {

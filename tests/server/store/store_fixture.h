@@ -80,8 +80,23 @@ class StoreTest : public testing::Test {
   }
   // Runs a job to its end, making a version of `model`; returns what Finish says.
   JobRecord Train(JobStore& jobs, const std::string& model, const std::string& checkpoint = "sha256:c") {
+    return TrainVersions(jobs, {Version(model, checkpoint)});
+  }
+  // The same with "sha256:last" and then "sha256:best".
+  JobRecord TrainTwo(JobStore& jobs, const std::string& model) {
+    ModelVersionRecord last = Version(model, "sha256:last"), best = Version(model, "sha256:best");
+    last.checkpoint = CheckpointKind::kLast;
+    best.checkpoint = CheckpointKind::kBest;
+    return TrainVersions(jobs, {last, best});
+  }
+  JobRecord TrainVersions(JobStore& jobs, const std::vector<ModelVersionRecord>& versions) {
     const std::string id = Queue(jobs);
     GRAFT_CHECK(jobs.Lease("worker").ok());
+    auto finished = jobs.Finish(id, "worker", JobState::kSucceeded, "", {}, versions);
+    GRAFT_CHECK(finished.ok());
+    return *std::move(finished);
+  }
+  static ModelVersionRecord Version(const std::string& model, const std::string& checkpoint) {
     ModelVersionRecord version;
     version.model = model;
     version.checkpoint_digest = checkpoint;
@@ -93,9 +108,7 @@ class StoreTest : public testing::Test {
     version.dataset_version = "v1";
     version.evaluation_pb = std::string("\0eval", 5);
     version.details_pb = "details";
-    auto finished = jobs.Finish(id, "worker", JobState::kSucceeded, "", {}, version);
-    GRAFT_CHECK(finished.ok());
-    return *std::move(finished);
+    return version;
   }
 
   ScratchDirectory directory_;

@@ -286,6 +286,29 @@ TEST(ChooseTrainingTest, WhatTheUserChoseMakesNoTrainingTwice) {
   EXPECT_EQ(choice->recipe.head.type, HeadType::kMlp);
 }
 
+TEST(ChooseTrainingTest, AFinderGoesWithEveryTrainingThatHasARate) {
+  for (const bool chosen : {false, true}) {
+    AutoOptions options = SmallOptions({"seeing"});
+    options.recipe.epochs = 1;
+    options.recipe.rate_finder.steps = 20;
+    options.recipe.unfreeze_stages = 1;
+    options.recipe.learning_rate = 1e-3;
+    options.recipe.chosen.insert({"learning_rate_finder.steps", "fine_tune.unfreeze_stages"});
+    if (chosen) options.recipe.chosen.insert("learning_rate");
+    RecordingObserver observer;
+    const auto choice = Choose(options, ColourDataset(2, 5, 1), &observer);
+    ASSERT_TRUE(choice.ok()) << choice.status();
+    const auto& trainings = choice->report.trainings;
+    EXPECT_THAT(trainings, Each(Field(&TriedTraining::what, Not(HasSubstr("lbfgs")))));
+    EXPECT_EQ(choice->recipe.rate_finder.steps, 20);
+    EXPECT_EQ(choice->recipe.rate_finder.apply, !chosen);
+    const auto tuned = std::find_if(trainings.begin(), trainings.end(), Tunes);
+    ASSERT_NE(tuned, trainings.end());
+    EXPECT_THAT(tuned->what, HasSubstr(chosen ? " at 0.001," : " at the rate that its finder suggests,"));
+    EXPECT_THAT(observer.rates, IsEmpty()) << "of trainings that are tried, only progress is told";
+  }
+}
+
 TEST(ChooseTrainingTest, TheValidationSplitIsNotRead) {
   Dataset data = ColourDataset(2, 5, 2, /*test=*/2);
   const auto read = data.read;

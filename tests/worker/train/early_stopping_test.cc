@@ -60,6 +60,9 @@ TEST(EarlyStoppingTest, StopsAfterThePatienceAndGoesBackToTheBest) {
   EXPECT_GT(LargestDifference(kept, last), 1e-4);
   EXPECT_EQ(result->assessment.evaluation.accuracy, observer.epochs[0].val_accuracy);
   EXPECT_EQ(result->assessment.last_accuracy, observer.epochs[2].val_accuracy);
+  EXPECT_EQ(result->last_assessment.evaluation.accuracy, observer.epochs[2].val_accuracy);
+  EXPECT_EQ(ParseCheckpoint(result->last_checkpoint)->temperature, result->last_assessment.calibration.temperature);
+  EXPECT_EQ(ParseCheckpoint(result->checkpoint)->temperature, result->assessment.calibration.temperature);
 }
 
 TEST(EarlyStoppingTest, GoesOnWhileTheLossFalls) {

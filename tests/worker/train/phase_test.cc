@@ -61,6 +61,7 @@ Recipe Peculiar(Strategy strategy) {
   r.batch_size = 8;
   r.accumulate_batches = 2;
   r.learning_rate = 0.5;
+  r.rate_finder = {30, true};
   r.head_epochs = 7;
   r.unfreeze_stages = 2;
   r.stage_decay = 0.7;
@@ -84,6 +85,8 @@ void ExpectPeculiar(const Phase& p) {
   EXPECT_EQ(p.batch_size, 8);
   EXPECT_EQ(p.accumulate_batches, 2);
   EXPECT_EQ(p.head_learning_rate, 0.5);
+  EXPECT_EQ(p.rate_finder.steps, 30);
+  EXPECT_TRUE(p.rate_finder.apply);
   EXPECT_EQ(p.optimizer.kind, OptimizerKind::kAdamW);
   EXPECT_EQ(p.optimizer.beta1, 0.8);
   EXPECT_EQ(p.weight_decay, 0.02);
@@ -243,6 +246,21 @@ TEST(MakePhasesTest, ABackboneThatStaysFrozenTakesOnlyAHead) {
   }
 }
 
+TEST(WithLearningRateTest, TheBackbonesRateKeepsItsRatio) {
+  Phase phase;
+  phase.head_learning_rate = 0.02;
+  phase.backbone_learning_rate = 0.005;
+  phase.stage_decay = 0.5;
+  const Phase other = WithLearningRate(phase, 0.1);
+  EXPECT_EQ(other.head_learning_rate, 0.1);
+  EXPECT_DOUBLE_EQ(other.backbone_learning_rate, 0.025);
+  EXPECT_EQ(other.stage_decay, 0.5);
+  phase.backbone_learning_rate = phase.head_learning_rate;
+  EXPECT_EQ(WithLearningRate(phase, 0.1).backbone_learning_rate, 0.1) << "exactly";
+  phase.backbone_learning_rate = 0;
+  EXPECT_EQ(WithLearningRate(phase, 0.1).backbone_learning_rate, 0);
+}
+
 TEST(KeyOfTest, DiffersInEachFieldOfAPhase) {
   const std::vector<std::function<void(Phase*)>> changes = {
       [](Phase* p) { p->split_point = 3; },
@@ -252,6 +270,8 @@ TEST(KeyOfTest, DiffersInEachFieldOfAPhase) {
       [](Phase* p) { p->head_learning_rate += 1e-12; },
       [](Phase* p) { p->backbone_learning_rate = 1e-12; },
       [](Phase* p) { p->stage_decay = 0.5; },
+      [](Phase* p) { p->rate_finder.steps = 20; },
+      [](Phase* p) { p->rate_finder.apply = true; },
       [](Phase* p) { p->optimizer.kind = OptimizerKind::kLbfgs; },
       [](Phase* p) { p->optimizer.momentum = 0.8; },
       [](Phase* p) { p->optimizer.nesterov = true; },

@@ -99,6 +99,7 @@ TEST(WithDefaultsTest, EachStrategyHasItsDefaultsInOrder) {
       {"batch_size", {"32", "32", "32", "32"}},
       {"accumulate_batches", {"1", "1", "1", "1"}},
       {"learning_rate", {"0.01", "0.005", "0.005", "0.01"}},
+      {"learning_rate_finder.steps", {"0", "0", "0", "0"}},
       {"schedule.type", {"cosine", "cosine", "cosine", "cosine"}},
       {"schedule.warmup_epochs", {"0", "0", "0", "0"}},
       {"fine_tune.head_epochs", {"-", "10", "10", "-"}},
@@ -142,6 +143,7 @@ TEST(WithDefaultsTest, EachOptimizerHasItsDefaultsInOrder) {
       {"batch_size", {"32", "32", "32", "32"}},
       {"accumulate_batches", {"1", "1", "1", "-"}},
       {"learning_rate", {"0.01", "0.001", "0.001", "1"}},
+      {"learning_rate_finder.steps", {"0", "0", "0", "-"}},
       {"schedule.type", {"cosine", "cosine", "cosine", "constant"}},
       {"schedule.warmup_epochs", {"0", "0", "0", "0"}},
       {"regularization.label_smoothing", {"0", "0", "0", "0"}},
@@ -293,6 +295,25 @@ TEST(WithDefaultsTest, TrainingOptionsHaveRanges) {
   }
 }
 
+TEST(WithDefaultsTest, TheFinderHasARange) {
+  for (const int steps : {0, 20, 1000}) {
+    EXPECT_TRUE(WithDefaults(With(Recipe(), "learning_rate_finder.steps", steps)).ok()) << steps;
+  }
+  for (const int steps : {-1, 19, 1001}) {
+    EXPECT_EQ(Refusal(With(Recipe(), "learning_rate_finder.steps", steps)),
+              absl::StrCat("learning_rate_finder.steps: got ", steps, ", want 0 or 20 to 1000"));
+  }
+}
+
+TEST(WithDefaultsTest, TheFinderSetsARateThatIsLeftOpenAndReportsOneThatIsChosen) {
+  const Recipe finds = With(Recipe(), "learning_rate_finder.steps", 100);
+  EXPECT_THAT(Defaults(finds), testing::IsSupersetOf({"learning_rate=0.01", "learning_rate_finder.apply=true"}));
+  const Recipe chosen = With(finds, "learning_rate", 0.02);
+  EXPECT_FALSE(WithDefaults(chosen)->rate_finder.apply);
+  EXPECT_TRUE(WithDefaults(With(chosen, "learning_rate_finder.apply", true))->rate_finder.apply);
+  EXPECT_FALSE(WithDefaults(With(finds, "learning_rate_finder.apply", false))->rate_finder.apply);
+}
+
 TEST(WithDefaultsTest, OptimizersHaveRanges) {
   const Recipe adamw = With(Strategy::kFrozenHead, OptimizerKind::kAdamW);
   const Recipe rmsprop = With(Strategy::kFrozenHead, OptimizerKind::kRmsProp);
@@ -428,6 +449,8 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
       {{}, "optimizer.epsilon", "it only with AdamW and RMSprop"},
       {{}, "optimizer.history", "it only with L-BFGS"},
       {lbfgs, "accumulate_batches", first_order},
+      {lbfgs, "learning_rate_finder.steps", first_order},
+      {{}, "learning_rate_finder.apply", "it only with learning_rate_finder.steps"},
       {one_cycle, "schedule.warmup_epochs", "none with one-cycle, which has its own"},
       {{}, "schedule.step_epochs", step},
       {{}, "schedule.step_factor", step},
@@ -450,7 +473,8 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
   };
   std::set<std::string> tried{"fine_tune.unfreeze_from"}, known;
   for (const auto& [base, path, want] : all) {
-    const bool is_bool = path == "optimizer.nesterov" || path == "head.standardize";
+    const bool is_bool = path == "optimizer.nesterov" || path == "head.standardize" ||
+                         path == "learning_rate_finder.apply";
     const std::string got = is_bool ? "true" : path == "early_stopping.metric" ? "accuracy" : "1";
     EXPECT_EQ(Refusal(With(base, path, 1)), absl::StrCat(path, ": got ", got, ", want ", want)) << "once";
     tried.insert(path);

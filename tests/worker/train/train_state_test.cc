@@ -22,6 +22,8 @@ TrainState State() {
   state.totals.images = 12;
   state.totals.last_rate_factor = 1.0 / 7;
   state.epoch_seconds = 3.25;
+  state.rate_tested = true;
+  state.found_rate = 0.1 / 3;
   state.weights = {{"head.weight", at::arange(6, at::kFloat).view({2, 3})}, {"head.bias", at::ones({2})}};
   state.optimizer = {{"momentum.head.weight", at::full({2, 3}, 0.25f)},
                      {"step.head.weight", at::full({1}, 5, at::kLong)}};
@@ -58,6 +60,8 @@ TEST(TrainStateTest, EveryFieldSurvivesARoundTrip) {
   EXPECT_EQ(back->totals.images, 12);
   EXPECT_EQ(back->totals.last_rate_factor, want.totals.last_rate_factor);
   EXPECT_EQ(back->epoch_seconds, 3.25);
+  EXPECT_TRUE(back->rate_tested);
+  EXPECT_EQ(back->found_rate, want.found_rate);
   EXPECT_EQ(back->average_steps, 13);
   EXPECT_EQ(back->loss_scale, 1024);
   EXPECT_EQ(back->sound_steps, 14);
@@ -99,8 +103,23 @@ TEST_P(TrainStateNumberTest, MissingOrDamagedIsDataLoss) {
 
 INSTANTIATE_TEST_SUITE_P(All, TrainStateNumberTest,
                          testing::Values("phase", "epoch", "loss", "weight", "correct", "images", "rate_factor",
-                                         "epoch_seconds", "average_steps", "loss_scale", "sound_steps", "best_metric",
-                                         "best_epoch", "stale_epochs"));
+                                         "epoch_seconds", "rate_tested", "found_rate", "average_steps", "loss_scale",
+                                         "sound_steps", "best_metric", "best_epoch", "stale_epochs"));
+
+TEST(TrainStateTest, ARateThatNoTestFindsIsDataLoss) {
+  const auto parse = [](const char* tested, const char* rate) {
+    SafeTensors file = *ParseSafeTensors(SerializeTrainState(State()));
+    file.metadata["rate_tested"] = tested;
+    file.metadata["found_rate"] = rate;
+    return ParseTrainState(SerializeSafeTensors(file)).status().code();
+  };
+  EXPECT_EQ(parse("1", "0.5"), absl::StatusCode::kOk);
+  EXPECT_EQ(parse("1", "0"), absl::StatusCode::kOk);
+  EXPECT_EQ(parse("0", "0"), absl::StatusCode::kOk);
+  EXPECT_EQ(parse("0", "0.5"), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(parse("2", "0.5"), absl::StatusCode::kDataLoss);
+  for (const char* rate : {"-0.5", "inf", "nan"}) EXPECT_EQ(parse("1", rate), absl::StatusCode::kDataLoss) << rate;
+}
 
 TEST(TrainStateTest, ACountBelowZeroIsDataLoss) {
   for (const char* key : {"phase", "epoch", "images", "stale_epochs"}) {

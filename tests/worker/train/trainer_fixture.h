@@ -30,6 +30,10 @@ class RecordingObserver : public TrainObserver {
     progress.push_back(p);
     return absl::OkStatus();
   }
+  absl::Status OnLearningRate(const LearningRateFound& found) override {
+    rates.push_back(found);
+    return on_rate ? on_rate() : absl::OkStatus();
+  }
   absl::Status OnEpoch(const EpochMetrics& metrics) override {
     epochs.push_back(metrics);
     return on_epoch ? on_epoch() : absl::OkStatus();
@@ -46,10 +50,11 @@ class RecordingObserver : public TrainObserver {
 
   std::vector<PhaseStarted> phases;
   std::vector<Progress> progress;
+  std::vector<LearningRateFound> rates;
   std::vector<EpochMetrics> epochs;
   std::vector<StatePoint> points;  // of `states`
   std::vector<std::string> states, warnings;
-  std::function<absl::Status()> on_epoch, on_state;
+  std::function<absl::Status()> on_epoch, on_state, on_rate;
 };
 
 inline Phase HeadPhase(int epochs) {
@@ -101,6 +106,36 @@ inline TrainOptions ScratchOptions(int epochs) {
   TrainOptions options = OptionsFor(*phases);
   options.backbone = *backbone;
   options.preprocessing = *preprocessing;
+  return options;
+}
+
+// Everything that can go wrong between two steps: two kinds of views, mixing, dropout, averages, accumulation, held-out
+// pictures, balanced sampling, three optimizers, a pull to the pretrained weights, and stages that thaw one by one.
+inline TrainOptions EverythingOptions() {
+  Phase head = HeadPhase(2), tune = TunePhase(2), deeper = TunePhase(2);
+  head.optimizer.kind = OptimizerKind::kAdamW;
+  head.head_learning_rate = 1e-2;
+  tune.optimizer.kind = OptimizerKind::kAdamW;
+  tune.augment = *AugmentPreset("crop-flip");
+  tune.augmented_views = 2;
+  tune.clip_norm = 1;
+  deeper.split_point = 11;
+  deeper.stage_decay = 0.5;
+  deeper.optimizer.kind = OptimizerKind::kRmsProp;
+  deeper.augment = *AugmentPreset("keras");
+  deeper.schedule = {ScheduleKind::kOneCycle};
+  TrainOptions options = OptionsFor({head, tune, deeper});
+  for (Phase& phase : options.phases) {
+    phase.batch_size = 2;
+    phase.accumulate_batches = 2;
+    phase.mix = {0.4, 0.4};
+    phase.ema_decay = 0.9;
+    phase.label_smoothing = 0.1;
+    if (phase.split_point < 14) phase.l2_sp = 0.01;
+  }
+  options.head.dropout = 0.3;
+  options.early_stopping = {1, StopMetric::kLoss, 0, 0.25};
+  options.class_balance = ClassBalance::kSampling;
   return options;
 }
 

@@ -44,6 +44,15 @@ TEST(TrainOptionsTest, FineTuningNeedsALearningRate) {
   ExpectInvalidPhase("phases[0].head_learning_rate: got -1, want > 0", [](Phase* p) { p->head_learning_rate = -1; });
 }
 
+TEST(TrainOptionsTest, ALearningRateFinderHasItsRangeAndNeedsAFirstOrderOptimizer) {
+  ExpectInvalidPhase("phases[0].rate_finder.steps: got 7, want 0 or 20 to 1000",
+                     [](Phase* p) { p->rate_finder.steps = 7; });
+  ExpectInvalidPhase("phases[0].rate_finder.steps: got 20, want 0 with L-BFGS", [](Phase* p) {
+    p->rate_finder.steps = 20;
+    p->optimizer.kind = OptimizerKind::kLbfgs;
+  });
+}
+
 TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
   ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->epochs = 0; });
   ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->batch_size = 0; });

@@ -56,36 +56,6 @@ TEST(TrainResumeTest, WithACacheThatIsTooSmall) {
   ExpectEachResumeEndsAlike(options);
 }
 
-// Everything that can go wrong between two steps: two kinds of views, mixing, dropout, averages, accumulation, held-out
-// pictures, balanced sampling, three optimizers, a pull to the pretrained weights, and stages that thaw one by one.
-TrainOptions EverythingOptions() {
-  Phase head = HeadPhase(2), tune = TunePhase(2), deeper = TunePhase(2);
-  head.optimizer.kind = OptimizerKind::kAdamW;
-  head.head_learning_rate = 1e-2;
-  tune.optimizer.kind = OptimizerKind::kAdamW;
-  tune.augment = *AugmentPreset("crop-flip");
-  tune.augmented_views = 2;
-  tune.clip_norm = 1;
-  deeper.split_point = 11;
-  deeper.stage_decay = 0.5;
-  deeper.optimizer.kind = OptimizerKind::kRmsProp;
-  deeper.augment = *AugmentPreset("keras");
-  deeper.schedule = {ScheduleKind::kOneCycle};
-  TrainOptions options = OptionsFor({head, tune, deeper});
-  for (Phase& phase : options.phases) {
-    phase.batch_size = 2;
-    phase.accumulate_batches = 2;
-    phase.mix = {0.4, 0.4};
-    phase.ema_decay = 0.9;
-    phase.label_smoothing = 0.1;
-    if (phase.split_point < 14) phase.l2_sp = 0.01;
-  }
-  options.head.dropout = 0.3;
-  options.early_stopping = {1, StopMetric::kLoss, 0, 0.25};
-  options.class_balance = ClassBalance::kSampling;
-  return options;
-}
-
 // Resumes from at most `most` of the states that a run leaves after each of its steps, and wants its result.
 void ExpectEachStepResumesAlike(TrainOptions options, const Dataset& data, size_t most) {
   options.state_seconds = 1e-9;
@@ -146,6 +116,12 @@ TEST(TrainResumeTest, WithAStoreOfRows) {
     EXPECT_GT((*store)->stats().hits, 0);
   }
   std::filesystem::remove_all(directory);
+}
+
+TEST(TrainResumeTest, WithRatesThatWereFound) {
+  TrainOptions options = EverythingOptions();
+  for (Phase& phase : options.phases) phase.rate_finder = {20, true};
+  ExpectEachStepResumesAlike(options, ColourDataset(2, 6, 1), 5);
 }
 
 TEST(TrainResumeTest, Lbfgs) {

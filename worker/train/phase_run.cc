@@ -41,11 +41,28 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
   return alone ? 1 : pool.size();
 }
 
-at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
+// 1 for each class that a picture has.
+at::Tensor TargetsOf(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
   at::Tensor targets = at::zeros({n, classes});
   float* row = targets.data_ptr<float>();
-  for (int64_t i = 0; i < n; ++i, row += classes) row[activations.examples()[indices[i]].label] = 1;
+  for (int64_t i = 0; i < n; ++i, row += classes) {
+    const Example& example = activations.examples()[indices[i]];
+    if (example.label >= 0) row[example.label] = 1;
+    for (const int label : example.labels) row[label] = 1;
+  }
   return targets;
+}
+
+LossKind KindOfLoss(HeadType head, bool multi_label) {
+  if (head == HeadType::kLinearSvm) return LossKind::kSquaredHinge;
+  return multi_label ? LossKind::kBinaryCrossEntropy : LossKind::kCrossEntropy;
+}
+
+// Pictures whose most probable class is the target's; of a multi-label dataset, with exactly the target's classes.
+int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets, bool multi_label) {
+  const at::Tensor right =
+      multi_label ? logits.ge(0).eq(targets.ge(0.5)).all(1) : logits.argmax(1).eq(targets.argmax(1));
+  return right.sum().item<int64_t>();
 }
 
 uint64_t DropoutKey(uint64_t seed, int phase, int epoch, int64_t begin) {
@@ -83,7 +100,8 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
       scaler_(precision_ == Precision::kFloat16) {
   const int replicas = NumReplicas(options_.phase, *backbone_, *pool);
   for (int i = 1; i < replicas; ++i) replicas_.push_back(suffix_->Replicate());
-  loss_.kind = options_.head.type == HeadType::kLinearSvm ? LossKind::kSquaredHinge : LossKind::kCrossEntropy;
+  loss_.kind = KindOfLoss(options_.head.type, options_.multi_label);
+  loss_.multi_label = options_.multi_label;
   loss_.label_smoothing = options_.phase.label_smoothing;
   loss_.class_weights = options_.class_weights;
   if (options_.phase.l2_sp > 0) {
@@ -98,6 +116,11 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
 }
 
 PhaseRun::~PhaseRun() = default;
+
+double PhaseRun::MeanLoss(const EpochTotals& totals) const {
+  const double loss = totals.loss / std::max(totals.weight, 1e-12);
+  return loss_.kind == LossKind::kBinaryCrossEntropy ? loss / static_cast<double>(suffix_->num_classes()) : loss;
+}
 
 int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
   const Phase& phase = options_.phase;
@@ -127,7 +150,7 @@ void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, in
     Batch batch;
     batch.indices = order + begin + at;
     batch.n = n;
-    batch.targets = OneHot(activations, batch.indices, n, suffix_->num_classes());
+    batch.targets = TargetsOf(activations, batch.indices, n, suffix_->num_classes());
     const auto key = static_cast<uint64_t>(begin + at);
     const at::IntArrayRef row = activations.row_sizes();
     const bool is_map = row.size() == 4;
@@ -168,7 +191,7 @@ absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations,
     const at::Tensor loss = LossSum(logits, targets, loss_);
     (loss * (scaler_.scale() / step.weight)).backward();
     totals->loss = loss.item<double>();
-    totals->correct = logits.argmax(1).eq(targets.argmax(1)).sum().item<int64_t>();
+    totals->correct = CountCorrect(logits, targets, options_.multi_label);
     totals->images = end - begin;
     return absl::OkStatus();
   });

@@ -83,6 +83,7 @@ class Result {
       c.split_point = split_point_;
       c.head = options_.head;
       c.class_names = data_.class_names;
+      c.multi_label = data_.multi_label;
       c.preprocessing = options_.preprocessing;
       c.temperature = assessment.calibration.temperature;
       c.training_config = options_.training_config;

@@ -9,6 +9,7 @@
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/data/activations.h"
+#include "worker/data/labelling.h"
 #include "worker/data/sampler.h"
 #include "worker/model/suffix.h"
 #include "worker/train/feature_statistics.h"
@@ -79,7 +80,7 @@ class Training {
     o.store = options_.activation_store;
     o.pool = pool_;
     pictures_ = std::make_unique<TrainData>(o, data_);
-    train_labels_ = LabelsOf(pictures_->train());
+    train_labels_ = Labelling::Of(pictures_->train());
   }
 
   bool IsUnderWay() const { return state_.epoch > 0 || state_.totals.images > 0 || state_.rate_tested; }
@@ -112,8 +113,10 @@ class Training {
     o.seed = options_.seed;
     o.head = options_.head;
     o.precision = precision_;
+    o.multi_label = data_.multi_label;
     if (options_.class_balance == ClassBalance::kWeights) {
-      o.class_weights = BalancedWeights(train_labels_, NumClasses());
+      o.class_weights = data_.multi_label ? PositiveWeights(train_labels_, NumClasses())
+                                          : BalancedWeights(train_labels_.one_each(), NumClasses());
     }
     return o;
   }
@@ -232,12 +235,12 @@ class Training {
 
   absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
     ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(phase, run_->Weights(), activations));
-    return Evaluate(data_.class_names, LabelsOf(activations->examples()), Softmax(logits, NumClasses(), 1));
+    return EvaluateLogits(data_.class_names, Labelling::Of(activations->examples()), logits);
   }
 
   std::vector<int64_t> OrderOf(int phase, int epoch) const {
     if (options_.class_balance == ClassBalance::kSampling) {
-      return BalancedIndices(train_labels_, NumClasses(), options_.seed, phase, epoch);
+      return BalancedIndices(train_labels_.one_each(), NumClasses(), options_.seed, phase, epoch);
     }
     return ShuffledIndices(static_cast<int64_t>(train_labels_.size()), options_.seed, phase, epoch);
   }
@@ -263,7 +266,7 @@ class Training {
     m.epoch = state_.epoch + 1;
     m.phase_epochs = phase.epochs;
     const EpochTotals& totals = state_.totals;
-    m.train_loss = totals.loss / std::max(totals.weight, 1e-12);
+    m.train_loss = run_->MeanLoss(totals);
     m.train_accuracy = static_cast<double>(totals.correct) / static_cast<double>(totals.images);
     ASSIGN_OR_RETURN(const Evaluation validation, Measure(index, pictures.validation));
     m.val_loss = validation.loss;
@@ -343,7 +346,7 @@ class Training {
   TrainState state_;
   Stopwatch since_state_;
   std::unique_ptr<TrainData> pictures_;
-  std::vector<int> train_labels_;
+  Labelling train_labels_;
   std::unique_ptr<PhaseRun> run_;
   std::vector<float> validation_logits_;  // of state_.weights
   TrainState::Tensors last_weights_;      // of the last epoch, with early stopping

@@ -57,7 +57,8 @@ class Import {
           absl::StrCat(Printable(path), ": got more than ", kMaxManifestBytes, " bytes, want at most that many"));
     manifest_path_ = path;
     ASSIGN_OR_RETURN(manifest_, ParseManifest(path, *text, limits_.max_entries()));
-    return absl::OkStatus();
+    if (!manifest_.multi_label) return absl::OkStatus();
+    return builder_->SetMultiLabel(true, absl::StrCat(Printable(path), " has labels, not label"));
   }
 
   absl::Status TakePicture(const std::string& path, ArchiveReader* reader) {
@@ -79,8 +80,8 @@ class Import {
     files_.push_back({path, ""});
   }
 
-  absl::Status Label(const File& file, const std::string& label, Split split) {
-    const absl::Status status = builder_->Label(file.digest, label, split, file.path).status();
+  absl::Status Label(const File& file, const std::vector<std::string>& labels, Split split) {
+    const absl::Status status = builder_->Label(file.digest, labels, split, file.path).status();
     if (status.ok()) return status;
     return absl::Status(status.code(),
                         absl::StrCat("archive: entry \"", Printable(file.path), "\": ", status.message()));
@@ -96,7 +97,7 @@ class Import {
     for (size_t i = 0; i < files_.size(); ++i) {
       const Placement& place = placements[i];
       if (place.reason.empty())
-        RETURN_IF_ERROR(Label(files_[i], place.label, place.split));
+        RETURN_IF_ERROR(Label(files_[i], {place.label}, place.split));
       else
         builder_->Reject(files_[i].path, place.reason);
     }
@@ -110,7 +111,7 @@ class Import {
     };
     const absl::string_view folder = Folder(manifest_path_);
     std::unordered_map<std::string, Listed> listed;
-    for (const ManifestLine& line : manifest_)
+    for (const ManifestLine& line : manifest_.lines)
       listed.emplace(folder.empty() ? line.path : absl::StrCat(folder, "/", line.path), Listed{&line, false});
     for (const File& file : files_) {
       const auto it = listed.find(file.path);
@@ -119,9 +120,9 @@ class Import {
       if (it == listed.end())
         builder_->Reject(file.path, "in the archive, not listed in the manifest");
       else
-        RETURN_IF_ERROR(Label(file, it->second.line->label, it->second.line->split));
+        RETURN_IF_ERROR(Label(file, it->second.line->Labels(), it->second.line->split));
     }
-    for (const ManifestLine& line : manifest_) {
+    for (const ManifestLine& line : manifest_.lines) {
       const std::string path = folder.empty() ? line.path : absl::StrCat(folder, "/", line.path);
       if (!listed.at(path).found) builder_->Reject(path, "listed in the manifest, not in the archive");
     }
@@ -132,7 +133,7 @@ class Import {
   DatasetBuilder* const builder_;
   std::vector<File> files_;
   std::string manifest_path_;
-  std::vector<ManifestLine> manifest_;
+  Manifest manifest_;
 };
 
 }  // namespace

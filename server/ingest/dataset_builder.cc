@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <map>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "server/ingest/folder_layout.h"
 #include "server/ingest/names.h"
+#include "server/ingest/version_contents.h"
 #include "worker/base/status.h"
 #include "worker/image/decode.h"
 
@@ -28,51 +29,15 @@ absl::Status TooMany(absl::string_view what, int64_t limit) {
       absl::StrCat("dataset: got more than ", limit, " ", what, ", want at most that many"));
 }
 
-// The same pictures, labels, splits and file names give the same text in whatever order they came.
-std::string ContentDigest(const std::vector<DatasetItem>& items, const std::vector<std::string>& classes) {
-  std::vector<std::string> lines;
-  lines.reserve(items.size());
-  for (const DatasetItem& item : items)
-    lines.push_back(absl::StrCat(item.image_digest, "\t", classes[item.label], "\t", SplitName(item.split), "\t",
-                                 item.file_name, "\n"));
-  std::sort(lines.begin(), lines.end());
-  std::string text = "graft dataset version 1\n";
-  for (const std::string& line : lines) text += line;
-  return Digest(text);
-}
-
-std::vector<ClassCount> CountClasses(const std::vector<DatasetItem>& items, const std::vector<std::string>& classes) {
-  std::vector<ClassCount> counts(classes.size());
-  for (size_t i = 0; i < classes.size(); ++i) counts[i].name = classes[i];
-  for (const DatasetItem& item : items) {
-    ClassCount& count = counts[item.label];
-    ++(item.split == Split::kTrain ? count.train : item.split == Split::kValidation ? count.validation : count.test);
-  }
-  return counts;
-}
-
-absl::Status CheckClasses(const std::vector<ClassCount>& classes) {
-  if (classes.size() < 2)
-    return absl::InvalidArgumentError(absl::StrCat(
-        "dataset: got ", classes.size(), " classes with pictures",
-        classes.empty() ? "" : absl::StrCat(" (\"", classes[0].name, "\")"), ", want at least 2"));
-  for (const ClassCount& count : classes)
-    if (count.train == 0)
-      return absl::InvalidArgumentError(
-          absl::StrCat("dataset: class \"", count.name, "\": got 0 training pictures, want at least 1"));
-  // Given none, the server takes them from every class that can spare one.
-  if (std::all_of(classes.begin(), classes.end(), [](const ClassCount& count) { return count.validation == 0; }))
-    return absl::InvalidArgumentError(
-        "validation: got no pictures, want at least one: give a class two pictures or more");
-  return absl::OkStatus();
-}
-
 // Gives every item a split; true when the server chose which pictures are for validation.
-bool ResolveSplits(const SplitOptions& options, std::vector<DatasetItem>* items) {
+bool ResolveSplits(const SplitOptions& options, bool multi_label, std::vector<DatasetItem>* items) {
   const bool given = std::any_of(items->begin(), items->end(),
                                  [](const DatasetItem& item) { return item.split == Split::kValidation; });
   if (!given) {
-    SplitOffValidation(options, items);
+    if (multi_label)
+      SplitOffMultiLabelValidation(options, items);
+    else
+      SplitOffValidation(options, items);
     return true;
   }
   for (DatasetItem& item : *items)
@@ -90,30 +55,39 @@ absl::Status IngestLimits::Validate() const {
   return CheckPositive("max_listed_rejections", max_listed_rejections);
 }
 
-DatasetBuilder::DatasetBuilder(std::string name, SplitOptions split, IngestLimits limits, BlobStore* blobs,
-                               DatasetStore* datasets)
-    : name_(std::move(name)), split_(split), limits_(limits), blobs_(blobs), datasets_(datasets) {}
+DatasetBuilder::DatasetBuilder(DatasetOptions options, IngestLimits limits, BlobStore* blobs, DatasetStore* datasets)
+    : name_(std::move(options.name)), split_(options.split), limits_(limits), blobs_(blobs), datasets_(datasets),
+      multi_label_(options.multi_label) {}
 
-absl::StatusOr<std::unique_ptr<DatasetBuilder>> DatasetBuilder::Create(std::string name, SplitOptions split,
-                                                                       IngestLimits limits, BlobStore* blobs,
-                                                                       DatasetStore* datasets) {
-  RETURN_IF_ERROR(CheckName("name", name));
-  if (!(split.validation_fraction > 0 && split.validation_fraction <= 0.9))
-    return absl::InvalidArgumentError(
-        absl::StrCat("validation_fraction: got ", split.validation_fraction, ", want in (0, 0.9]"));
+absl::StatusOr<std::unique_ptr<DatasetBuilder>> DatasetBuilder::Create(DatasetOptions options, IngestLimits limits,
+                                                                       BlobStore* blobs, DatasetStore* datasets) {
+  RETURN_IF_ERROR(CheckName("name", options.name));
+  const double fraction = options.split.validation_fraction;
+  if (!(fraction > 0 && fraction <= 0.9))
+    return absl::InvalidArgumentError(absl::StrCat("validation_fraction: got ", fraction, ", want in (0, 0.9]"));
   RETURN_IF_ERROR(limits.Validate());
-  return std::unique_ptr<DatasetBuilder>(new DatasetBuilder(std::move(name), split, limits, blobs, datasets));
+  return std::unique_ptr<DatasetBuilder>(new DatasetBuilder(std::move(options), limits, blobs, datasets));
 }
 
-absl::StatusOr<DatasetBuilder::Verdict> DatasetBuilder::Add(absl::string_view bytes, const std::string& label,
-                                                            Split split, const std::string& file_name) {
-  RETURN_IF_ERROR(CheckLabel(label));
+absl::Status DatasetBuilder::SetMultiLabel(bool multi_label, absl::string_view why) {
+  GRAFT_CHECK(numbers_.empty());
+  if (multi_label_.value_or(multi_label) != multi_label)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "multi_label: got ", multi_label ? "false, want true" : "true, want false", ", or unset: ", why));
+  multi_label_ = multi_label;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DatasetBuilder::Verdict> DatasetBuilder::Add(absl::string_view bytes,
+                                                            const std::vector<std::string>& labels, Split split,
+                                                            const std::string& file_name) {
+  RETURN_IF_ERROR(CheckLabelsOfOne(labels));
   ASSIGN_OR_RETURN(Verdict checked, Check(bytes));
   if (!checked.accepted) {
     Reject(file_name, checked.reason);
     return checked;
   }
-  ASSIGN_OR_RETURN(Verdict labelled, Label(checked.image_digest, label, split, file_name));
+  ASSIGN_OR_RETURN(Verdict labelled, Label(checked.image_digest, labels, split, file_name));
   labelled.duplicate = checked.duplicate;
   return labelled;
 }
@@ -151,9 +125,9 @@ absl::StatusOr<DatasetBuilder::Picture> DatasetBuilder::Store(absl::string_view 
 }
 
 absl::StatusOr<DatasetBuilder::Verdict> DatasetBuilder::Label(const std::string& image_digest,
-                                                              const std::string& label, Split split,
+                                                              const std::vector<std::string>& labels, Split split,
                                                               const std::string& file_name) {
-  RETURN_IF_ERROR(CheckLabel(label));
+  RETURN_IF_ERROR(CheckLabelsOfOne(labels));
   const auto it = pictures_.find(image_digest);
   GRAFT_CHECK(it != pictures_.end() && it->second.fault.empty());
   Picture& picture = it->second;
@@ -161,25 +135,33 @@ absl::StatusOr<DatasetBuilder::Verdict> DatasetBuilder::Label(const std::string&
   verdict.image_digest = image_digest;
   verdict.reason = file_name.size() > kMaxFileNameBytes
                        ? absl::StrCat("file_name: got ", file_name.size(), " bytes, want at most ", kMaxFileNameBytes)
-                       : Contradiction(picture, label, split);
+                       : Contradiction(picture, labels, split);
   if (!verdict.reason.empty()) {
     Reject(file_name, verdict.reason);
     return verdict;
   }
-  RETURN_IF_ERROR(CountLabel(label));
+  ASSIGN_OR_RETURN(const std::vector<int> numbers, NumbersOf(labels));
+  std::vector<int> all;
+  std::set_union(numbers.begin(), numbers.end(), picture.labels.begin(), picture.labels.end(),
+                 std::back_inserter(all));
   const std::string printable = Printable(file_name);
-  if (picture.label.empty() || printable < picture.file_name) picture.file_name = printable;
-  picture.label = label;
+  if (all.size() > kMaxLabels)
+    return absl::InvalidArgumentError(absl::StrCat("labels: got more than ", kMaxLabels, " classes of picture \"",
+                                                   printable, "\" in all its files, want at most that many"));
+  picture.labels = std::move(all);
+  if (!picture.labelled || printable < picture.file_name) picture.file_name = printable;
+  picture.labelled = true;
   if (picture.split == Split::kUnspecified) picture.split = split;
   verdict.accepted = true;
   return verdict;
 }
 
-std::string DatasetBuilder::Contradiction(const Picture& picture, const std::string& label, Split split) {
-  if (picture.label.empty()) return "";
-  if (picture.label != label)
-    return absl::StrCat("label: got \"", label, "\" for the same picture as \"", picture.file_name,
-                        "\", which is \"", picture.label, "\"");
+std::string DatasetBuilder::Contradiction(const Picture& picture, const std::vector<std::string>& labels,
+                                          Split split) const {
+  if (!picture.labelled) return "";
+  if (!multi_label() && names_[picture.labels[0]] != labels[0])
+    return absl::StrCat("label: got \"", labels[0], "\" for the same picture as \"", picture.file_name,
+                        "\", which is \"", names_[picture.labels[0]], "\"");
   if (picture.split == split || picture.split == Split::kUnspecified || split == Split::kUnspecified) return "";
   return absl::StrCat("split: got ", SplitName(split), " for the same picture as \"", picture.file_name,
                       "\", which is in ", SplitName(picture.split));
@@ -189,15 +171,19 @@ absl::Status DatasetBuilder::StartFrom(const std::string& base_version) {
   GRAFT_CHECK(pictures_.empty());
   const std::string wanted = base_version == "latest" ? "" : base_version;
   ASSIGN_OR_RETURN(const DatasetVersion base, datasets_->Get(name_, wanted));
+  RETURN_IF_ERROR(SetMultiLabel(base.multi_label, "that is what base_version is"));
   ASSIGN_OR_RETURN(const std::vector<DatasetItem> items, datasets_->Items(name_, base.version));
+  std::vector<std::string> names;
+  for (const ClassCount& count : base.classes) names.push_back(count.name);
+  ASSIGN_OR_RETURN(const std::vector<int> numbers, NumbersOf(names));  // by name, as the labels are
   for (const DatasetItem& item : items) {
     Picture picture;
     picture.bytes = item.bytes;
-    picture.label = base.classes[item.label].name;
+    picture.labelled = true;
+    for (const int label : item.labels) picture.labels.push_back(numbers[label]);
     picture.split = base.split_by_server && item.split != Split::kTest ? Split::kUnspecified : item.split;
     picture.file_name = item.file_name;
     RETURN_IF_ERROR(CountPicture(item.bytes));
-    RETURN_IF_ERROR(CountLabel(picture.label));
     pictures_.emplace(item.image_digest, std::move(picture));
   }
   return absl::OkStatus();
@@ -210,23 +196,30 @@ void DatasetBuilder::Reject(const std::string& file_name, const std::string& rea
 }
 
 absl::StatusOr<IngestResult> DatasetBuilder::Commit() {
-  const std::vector<std::string> classes(labels_.begin(), labels_.end());
-  std::vector<DatasetItem> items = Items(classes);
+  std::vector<DatasetItem> items = Items();
   DatasetVersion version;
-  version.split_by_server = ResolveSplits(split_, &items);
-  version.classes = CountClasses(items, classes);
-  RETURN_IF_ERROR(CheckClasses(version.classes));
   version.name = name_;
-  version.version = ContentDigest(items, classes);
+  version.multi_label = multi_label();
+  version.split_by_server = ResolveSplits(split_, version.multi_label, &items);
+  for (const auto& [name, number] : numbers_) version.classes.push_back({name});
+  CountItems(items, &version);
+  RETURN_IF_ERROR(CheckCounts(version));
+  version.version = ContentDigest(items, version);
   version.create_time = absl::Now();
-  version.image_count = static_cast<int64_t>(items.size());
-  for (const DatasetItem& item : items) version.bytes += item.bytes;
   IngestResult result;
   ASSIGN_OR_RETURN(result.version, datasets_->Commit(version, items));
   result.rejected = rejected_;
   result.rejected_count = rejected_count_;
   result.duplicate_count = duplicate_count_;
   return result;
+}
+
+absl::Status DatasetBuilder::CheckLabelsOfOne(const std::vector<std::string>& labels) const {
+  if (multi_label()) return CheckLabels(labels);
+  if (labels.size() != 1)
+    return absl::InvalidArgumentError(
+        absl::StrCat("label: got ", labels.size(), " classes of one picture, want 1: the dataset is not multi-label"));
+  return CheckLabel(labels[0]);
 }
 
 absl::Status DatasetBuilder::CountPicture(int64_t bytes) {
@@ -236,21 +229,34 @@ absl::Status DatasetBuilder::CountPicture(int64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status DatasetBuilder::CountLabel(const std::string& label) {
-  if (labels_.count(label) > 0) return absl::OkStatus();
-  if (labels_.size() == static_cast<size_t>(limits_.max_classes)) return TooMany("classes", limits_.max_classes);
-  labels_.insert(label);
-  return absl::OkStatus();
+absl::StatusOr<std::vector<int>> DatasetBuilder::NumbersOf(const std::vector<std::string>& labels) {
+  std::vector<int> numbers;
+  for (const std::string& label : labels) {
+    auto it = numbers_.find(label);
+    if (it == numbers_.end()) {
+      if (names_.size() == static_cast<size_t>(limits_.max_classes)) return TooMany("classes", limits_.max_classes);
+      it = numbers_.emplace(label, static_cast<int>(names_.size())).first;
+      names_.push_back(label);
+    }
+    numbers.push_back(it->second);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+  return numbers;
 }
 
-std::vector<DatasetItem> DatasetBuilder::Items(const std::vector<std::string>& classes) const {
+std::vector<DatasetItem> DatasetBuilder::Items() const {
+  std::vector<int> index_of(numbers_.size());
+  int index = 0;
+  for (const auto& [name, number] : numbers_) index_of[number] = index++;
   std::vector<DatasetItem> items;
   for (const auto& [digest, picture] : pictures_) {
-    if (picture.label.empty()) continue;
+    if (!picture.labelled) continue;
     DatasetItem item;
     item.file_name = picture.file_name;
     item.image_digest = digest;
-    item.label = static_cast<int>(std::lower_bound(classes.begin(), classes.end(), picture.label) - classes.begin());
+    for (const int number : picture.labels) item.labels.push_back(index_of[number]);
+    std::sort(item.labels.begin(), item.labels.end());
     item.split = picture.split;
     item.bytes = picture.bytes;
     items.push_back(std::move(item));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "worker/base/status.h"
 
 namespace graft {
 namespace {
@@ -47,10 +48,18 @@ absl::Status CheckName(absl::string_view field, absl::string_view name) {
                                                  " of [a-z0-9._-], starting with a letter or digit"));
 }
 
-absl::Status CheckLabel(absl::string_view label) {
+absl::Status CheckLabel(absl::string_view label, absl::string_view field) {
   if (!label.empty() && label.size() <= kMaxLabelBytes && IsPlainText(label)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("label: got \"", Printable(label), "\", want 1 to ", kMaxLabelBytes,
+  return absl::InvalidArgumentError(absl::StrCat(field, ": got \"", Printable(label), "\", want 1 to ", kMaxLabelBytes,
                                                  " bytes of UTF-8 without control characters"));
+}
+
+absl::Status CheckLabels(const std::vector<std::string>& labels) {
+  if (labels.size() > kMaxLabels)
+    return absl::InvalidArgumentError(
+        absl::StrCat("labels: got more than ", kMaxLabels, " classes of one picture, want at most that many"));
+  for (size_t i = 0; i < labels.size(); ++i) RETURN_IF_ERROR(CheckLabel(labels[i], absl::StrCat("labels[", i, "]")));
+  return absl::OkStatus();
 }
 
 bool IsPlainText(absl::string_view text) {

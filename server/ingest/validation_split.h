@@ -17,4 +17,11 @@ struct SplitOptions {
 // pictures' digests, so the order of the items and their names do not matter.
 void SplitOffValidation(const SplitOptions& options, std::vector<DatasetItem>* items);
 
+// The same of pictures with any number of classes, where the classes' shares cannot all be kept at once: by iterative
+// stratification, with the numbers above as the goal of each class, and of the pictures without one. Whatever it takes,
+// each class that has a picture keeps one for training; a class of two or more gets one for validation where that
+// allows it.
+// Source: Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data", algorithm 1.
+void SplitOffMultiLabelValidation(const SplitOptions& options, std::vector<DatasetItem>* items);
+
 }  // namespace graft

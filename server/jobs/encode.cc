@@ -75,8 +75,9 @@ void AddSuspects(const std::vector<Suspect>& suspects, const std::vector<ClassMe
   for (const Suspect& suspect : suspects) {
     v1::SuspectPicture* picture = out->Add();
     picture->set_file_name(suspect.name);
-    picture->set_label(classes[suspect.label].name);
-    picture->set_predicted(classes[suspect.predicted].name);
+    // -1: one decision of a multi-label picture, where no class stands for "not this one".
+    if (suspect.label >= 0) picture->set_label(classes[suspect.label].name);
+    if (suspect.predicted >= 0) picture->set_predicted(classes[suspect.predicted].name);
     picture->set_confidence(suspect.confidence);
   }
 }
@@ -87,6 +88,15 @@ v1::CrossValidation ToProto(const CrossValidated& result) {
   proto.set_accuracy_mean(result.mean);
   proto.set_accuracy_standard_deviation(result.standard_deviation);
   proto.mutable_confusion()->Add(result.confusion.begin(), result.confusion.end());
+  return proto;
+}
+
+v1::MultiLabelMetrics ToProto(const MultiLabelMetrics& metrics) {
+  v1::MultiLabelMetrics proto;
+  proto.set_mean_average_precision(metrics.mean_average_precision);
+  proto.set_micro_f1(metrics.micro_f1);
+  proto.set_macro_f1(metrics.macro_f1);
+  proto.set_hamming_loss(metrics.hamming_loss);
   return proto;
 }
 
@@ -112,6 +122,7 @@ v1::ClassMetrics ToProto(const ClassMetrics& metrics, const ClassThreshold& thre
   proto.set_recall(metrics.recall);
   proto.set_f1(metrics.f1);
   proto.set_support(metrics.support);
+  proto.set_average_precision(metrics.average_precision);
   if (threshold.reachable) {
     proto.set_threshold(threshold.threshold);
     proto.set_threshold_precision(threshold.precision);
@@ -147,6 +158,7 @@ v1::Evaluation ToProto(const Assessment& assessment) {
   if (assessment.cross_validated) *proto.mutable_cross_validation() = ToProto(*assessment.cross_validated);
   if (assessment.learning_curve) *proto.mutable_learning_curve() = ToProto(*assessment.learning_curve);
   proto.set_last_accuracy(assessment.last_accuracy);
+  if (evaluation.multi_label) *proto.mutable_multi_label() = ToProto(*evaluation.multi_label);
   return proto;
 }
 

@@ -72,10 +72,18 @@ void JobObserver::DrawEpoch(const EpochMetrics& metrics) {
 }
 
 void JobObserver::WriteEvaluation(const Assessment& assessment) {
-  Draw(0, {{"evaluation/accuracy", assessment.evaluation.accuracy},
-           {"evaluation/loss", assessment.evaluation.loss},
-           {"evaluation/expected_calibration_error", assessment.calibration.ece_after},
-           {"evaluation/temperature", assessment.calibration.temperature}});
+  std::vector<std::pair<std::string, double>> values{
+      {"evaluation/accuracy", assessment.evaluation.accuracy},
+      {"evaluation/loss", assessment.evaluation.loss},
+      {"evaluation/expected_calibration_error", assessment.calibration.ece_after},
+      {"evaluation/temperature", assessment.calibration.temperature}};
+  if (const auto& multi_label = assessment.evaluation.multi_label) {
+    values.emplace_back("evaluation/mean_average_precision", multi_label->mean_average_precision);
+    values.emplace_back("evaluation/micro_f1", multi_label->micro_f1);
+    values.emplace_back("evaluation/macro_f1", multi_label->macro_f1);
+    values.emplace_back("evaluation/hamming_loss", multi_label->hamming_loss);
+  }
+  Draw(0, values);
 }
 
 void JobObserver::Draw(int64_t step, const std::vector<std::pair<std::string, double>>& values) {

@@ -103,13 +103,19 @@ absl::Status JobRun::Choose(const Dataset& dataset) {
 
 absl::StatusOr<Dataset> JobRun::LoadDataset() const {
   Dataset dataset;
+  dataset.multi_label = version_.multi_label;
   for (const ClassCount& label : version_.classes) dataset.class_names.push_back(label.name);
   ASSIGN_OR_RETURN(const std::vector<DatasetItem> items, context_.datasets->Items(version_.name, version_.version));
   for (const DatasetItem& item : items) {
     Example example;
     example.id = item.image_digest;
-    example.label = item.label;
     example.name = item.file_name;
+    if (version_.multi_label) {
+      example.label = -1;
+      example.labels = item.labels;
+    } else {
+      example.label = item.labels[0];
+    }
     SplitOf(item.split, &dataset).push_back(std::move(example));
   }
   dataset.read = ReadFrom(context_.blobs);
@@ -179,6 +185,7 @@ absl::StatusOr<ModelVersionRecord> JobRun::StoreModel(const std::string& checkpo
   ASSIGN_OR_RETURN(const BlobStore::PutResult stored, context_.blobs->Put(checkpoint));
   v1::ModelVersion details;
   for (const ClassCount& label : version_.classes) details.add_classes(label.name);
+  details.set_multi_label(version_.multi_label);
   *details.mutable_preprocessing() = ToProto(plan_.preprocessing);
   ModelVersionRecord model;
   model.model = effective_.model();

@@ -11,6 +11,7 @@
 #include "server/jobs/encode.h"
 #include "server/jobs/job_plan.h"
 #include "server/jobs/job_spec.h"
+#include "server/jobs/recipe_proto.h"
 #include "worker/base/status.h"
 
 namespace graft {
@@ -26,6 +27,12 @@ absl::StatusOr<v1::Job> KnownJob(const v1::JobSpec& asked, const JobRecord& reco
   if (!difference) return known;
   return absl::AlreadyExistsError(
       absl::StrCat(*difference, " as in job ", known.id(), ", which was started with the same request_id"));
+}
+
+//   InvalidArgument  what a dataset of this kind does not allow, by proto path
+absl::Status CheckLabelKind(const Recipe& recipe, const DatasetVersion& dataset) {
+  const absl::Status status = CheckForLabels(recipe, dataset.multi_label);
+  return status.ok() ? status : WithSpecPaths(status);
 }
 
 absl::StatusOr<PageRequest> CheckPage(const v1::ListJobsRequest& request) {
@@ -55,6 +62,7 @@ absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
   Planned planned;
   ASSIGN_OR_RETURN(planned.dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
   if (effective.strategy() == v1::STRATEGY_AUTO) {
+    RETURN_IF_ERROR(CheckLabelKind(ToRecipe(effective), planned.dataset));
     RETURN_IF_ERROR(AutoBackbones(effective, backbones_).status());
     effective.set_dataset_version(planned.dataset.version);
     planned.effective = std::move(effective);
@@ -63,6 +71,7 @@ absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
   v1::JobSpec unseeded = effective;  // the plan does not depend on it, and what is planned with 0 is shared
   unseeded.set_seed(0);
   ASSIGN_OR_RETURN(planned.plan, MakePlan(unseeded, backbones_));
+  RETURN_IF_ERROR(CheckLabelKind(planned.plan.recipe, planned.dataset));
   effective.set_dataset_version(planned.dataset.version);
   effective.set_input_px(planned.plan.preprocessing.crop_px);
   RETURN_IF_ERROR(CheckBatchPixels(effective));  // again: now with the backbone's own size

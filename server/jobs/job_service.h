@@ -18,8 +18,8 @@ class JobService {
   JobService(JobStore* jobs, DatasetStore* datasets, BackboneDirectory* backbones)
       : jobs_(jobs), datasets_(datasets), backbones_(backbones) {}
 
-  //   InvalidArgument     all violations, "field: got X, want Y", one a line; of what the backbone cannot do only when
-  //                       the request itself is right
+  //   InvalidArgument     all violations, "field: got X, want Y", one a line; of what the backbone cannot do, and of
+  //                       what a multi-label dataset does not allow, only when the request itself is right
   //   NotFound            dataset, dataset version or backbone
   //   FailedPrecondition  the backbone's file cannot be used
   //   AlreadyExists       request_id was used with another spec; names the first field that differs

@@ -31,6 +31,7 @@ Classifier::Request MakeRequest(v1::ClassifyRequest request, absl::Time deadline
 v1::ClassifyResponse MakeResponse(const Classifier::Answer& answer) {
   v1::ClassifyResponse response;
   response.set_model(answer.model);
+  response.set_multi_label(answer.predictor->multi_label());
   const std::vector<std::string>& names = answer.predictor->class_names();
   for (const std::vector<Prediction>& predictions : answer.predictions) {
     v1::ImageResult* const result = response.add_results();

@@ -45,6 +45,10 @@ v1::Dataset ToProto(const DatasetVersion& version) {
     out->set_test_count(count.test);
   }
   dataset.set_split_by_server(version.split_by_server);
+  dataset.set_multi_label(version.multi_label);
+  dataset.set_train_count(version.images.train);
+  dataset.set_validation_count(version.images.validation);
+  dataset.set_test_count(version.images.test);
   return dataset;
 }
 
@@ -164,6 +168,17 @@ absl::StatusOr<Split> FromProto(v1::Split split) {
     default: break;
   }
   return absl::InvalidArgumentError(absl::StrCat("split: got ", static_cast<int>(split), ", want 0 to 3"));
+}
+
+absl::StatusOr<std::vector<std::string>> LabelsOf(const v1::LabelledImage& image, bool multi_label) {
+  if (multi_label && !image.label().empty())
+    return absl::InvalidArgumentError(absl::StrCat("label: got \"", Printable(image.label()),
+                                                   "\", want labels: the dataset is multi-label"));
+  if (!multi_label && image.labels_size() > 0)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "labels: got ", image.labels_size(), ", want label: the dataset is single-label, multi_label makes another"));
+  if (!multi_label) return std::vector<std::string>{image.label()};
+  return std::vector<std::string>(image.labels().begin(), image.labels().end());
 }
 
 }  // namespace graft

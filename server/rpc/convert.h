@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "graft/v1/dataset.pb.h"
@@ -30,5 +32,8 @@ v1::Backbone ToProto(const BackboneDirectory::Listing& listing);
 
 //   InvalidArgument  not one of the enum's values
 absl::StatusOr<Split> FromProto(v1::Split split);
+// The classes that a picture is sent with; their names are not checked.
+//   InvalidArgument  `labels` for a dataset that is not multi-label, `label` for one that is
+absl::StatusOr<std::vector<std::string>> LabelsOf(const v1::LabelledImage& image, bool multi_label);
 
 }  // namespace graft

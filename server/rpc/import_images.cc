@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -82,8 +83,8 @@ class ImportImages : public CallReactor<grpc::ServerBidiReactor<v1::ImportImages
     const v1::LabelledImage& image = request_.image();
     const std::string file_name = image.file_name().empty() ? absl::StrCat("image-", index_) : image.file_name();
     ASSIGN_OR_RETURN(const Split split, FromProto(image.split()));
-    ASSIGN_OR_RETURN(const DatasetBuilder::Verdict verdict,
-                     builder_->Add(image.data(), image.label(), split, file_name));
+    ASSIGN_OR_RETURN(const std::vector<std::string> labels, LabelsOf(image, builder_->multi_label()));
+    ASSIGN_OR_RETURN(const DatasetBuilder::Verdict verdict, builder_->Add(image.data(), labels, split, file_name));
     *response_.mutable_verdict() = ToProto(verdict, index_++);
     Write();
     return absl::OkStatus();

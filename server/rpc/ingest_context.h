@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -29,10 +30,12 @@ struct IngestContext {
 // A builder of what `header` asks for.   InvalidArgument: as DatasetBuilder::Create
 inline absl::StatusOr<std::unique_ptr<DatasetBuilder>> NewBuilder(const v1::DatasetHeader& header,
                                                                   const IngestContext& context) {
-  SplitOptions split;
-  if (header.validation_fraction() != 0) split.validation_fraction = header.validation_fraction();
-  split.seed = header.split_seed();
-  return DatasetBuilder::Create(header.name(), split, context.limits.ingest, context.blobs, context.datasets);
+  DatasetOptions options;
+  options.name = header.name();
+  if (header.validation_fraction() != 0) options.split.validation_fraction = header.validation_fraction();
+  options.split.seed = header.split_seed();
+  if (header.has_multi_label()) options.multi_label = header.multi_label();
+  return DatasetBuilder::Create(std::move(options), context.limits.ingest, context.blobs, context.datasets);
 }
 
 }  // namespace graft

@@ -143,7 +143,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const Options& options)
     return absl::InternalError(absl::StrCat("open database ", path, ": ", error.get_error_message()));
   }
   std::unique_ptr<Database> database(new Database(std::move(pool)));
-  RETURN_IF_ERROR(database->Write("upgrade schema", MigrateSchema));
+  RETURN_IF_ERROR(database->Write("upgrade schema", [](soci::session& sql) { return MigrateSchema(sql); }));
   return database;
 }
 

@@ -5,7 +5,10 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "server/store/page_token.h"
 #include "server/store/sql.h"
 #include "worker/base/status.h"
@@ -13,17 +16,19 @@
 namespace graft {
 namespace {
 
-constexpr char kVersionColumns[] = "SELECT id, name, version, create_time_us, image_count, bytes, split_by_server";
+constexpr char kVersionColumns[] =
+    "SELECT id, name, version, create_time_us, image_count, bytes, split_by_server, multi_label, train, validation,"
+    " test";
 
 struct VersionRow {
   int64_t id = 0;
-  DatasetVersion record;  // without create_time, classes, split_by_server
+  DatasetVersion record;  // without create_time, classes, split_by_server, multi_label
   int64_t create_time_us = 0;
-  int split_by_server = 0;
+  int split_by_server = 0, multi_label = 0;
 
   auto Columns() {
     return std::tie(id, record.name, record.version, create_time_us, record.image_count, record.bytes,
-                    split_by_server);
+                    split_by_server, multi_label, record.images.train, record.images.validation, record.images.test);
   }
 };
 
@@ -33,15 +38,38 @@ struct ClassRow {
 };
 
 struct ItemRow {
-  DatasetItem item;  // without split
+  DatasetItem item;    // without labels and split
+  int label = 0;       // -1 in a multi-label version,
+  std::string labels;  // whose items have "0,3,17" here
   int split = 0;
-  auto Columns() { return std::tie(item.file_name, item.image_digest, item.label, split, item.bytes); }
+  auto Columns() { return std::tie(item.file_name, item.image_digest, label, labels, split, item.bytes); }
+
+  //   DataLoss   `labels` are not what was stored
+  absl::StatusOr<DatasetItem> Decode(bool multi_label) &&;
 };
+
+absl::StatusOr<DatasetItem> ItemRow::Decode(bool multi_label) && {
+  item.split = static_cast<Split>(split);
+  if (!multi_label) {
+    item.labels.push_back(label);
+    return std::move(item);
+  }
+  for (const absl::string_view text : absl::StrSplit(labels, ',', absl::SkipEmpty())) {
+    int index = 0;
+    if (!absl::SimpleAtoi(text, &index) || index < 0) {
+      return absl::DataLossError(absl::StrCat("dataset: the stored labels of picture ", item.image_digest,
+                                              " are damaged"));
+    }
+    item.labels.push_back(index);
+  }
+  return std::move(item);
+}
 
 // The version with its classes.
 DatasetVersion Complete(soci::session& sql, VersionRow row) {
   row.record.create_time = FromMicros(row.create_time_us);
   row.record.split_by_server = row.split_by_server != 0;
+  row.record.multi_label = row.multi_label != 0;
   for (ClassRow& entry : Select<ClassRow>(
            sql, "SELECT name, train, validation, test FROM dataset_classes WHERE version_id = :id ORDER BY idx",
            row.id)) {
@@ -65,18 +93,21 @@ absl::StatusOr<VersionRow> FindVersion(soci::session& sql, const std::string& na
 }
 
 // One prepared statement for all: preparing costs more than inserting.
-void InsertItems(soci::session& sql, int64_t version_id, const std::vector<DatasetItem>& items) {
+void InsertItems(soci::session& sql, int64_t version_id, bool multi_label, const std::vector<DatasetItem>& items) {
   int idx = 0;
-  int split = 0;
-  DatasetItem item;
+  ItemRow row;
   soci::statement insert(sql);
   Prepare(insert,
-          "INSERT INTO dataset_items (version_id, idx, file_name, digest, label, split, bytes)"
-          " VALUES (:version_id, :idx, :file_name, :digest, :label, :split, :bytes)",
-          version_id, idx, item.file_name, item.image_digest, item.label, split, item.bytes);
+          "INSERT INTO dataset_items (version_id, idx, file_name, digest, label, labels, split, bytes)"
+          " VALUES (:version_id, :idx, :file_name, :digest, :label, :labels, :split, :bytes)",
+          version_id, idx, row.item.file_name, row.item.image_digest, row.label, row.labels, row.split,
+          row.item.bytes);
   for (; idx < static_cast<int>(items.size()); ++idx) {
-    item = items[idx];
-    split = static_cast<int>(item.split);
+    row.item = items[idx];
+    GRAFT_CHECK(multi_label || row.item.labels.size() == 1);
+    row.label = multi_label ? -1 : row.item.labels.front();
+    row.labels = multi_label ? absl::StrJoin(row.item.labels, ",") : "";
+    row.split = static_cast<int>(row.item.split);
     insert.execute(true);
   }
 }
@@ -121,12 +152,14 @@ absl::StatusOr<DatasetVersion> DatasetStore::Commit(const DatasetVersion& versio
     const int64_t id = SelectNumber(sql, "SELECT COALESCE(MAX(id), 0) + 1 FROM dataset_versions");
     Execute(sql,
             "INSERT INTO dataset_versions"
-            " (id, name, version, recency, create_time_us, image_count, bytes, split_by_server)"
-            " VALUES (:id, :name, :version, :recency, :time, :images, :bytes, :split)",
+            " (id, name, version, recency, create_time_us, image_count, bytes, split_by_server, multi_label, train,"
+            " validation, test)"
+            " VALUES (:id, :name, :version, :recency, :time, :images, :bytes, :split, :multi, :train, :val, :test)",
             id, version.name, version.version, recency, ToMicros(version.create_time), version.image_count,
-            version.bytes, version.split_by_server ? 1 : 0);
+            version.bytes, version.split_by_server ? 1 : 0, version.multi_label ? 1 : 0, version.images.train,
+            version.images.validation, version.images.test);
     InsertClasses(sql, id, version.classes);
-    InsertItems(sql, id, items);
+    InsertItems(sql, id, version.multi_label, items);
     stored = version;
     stored.create_time = FromMicros(ToMicros(version.create_time));
     return absl::OkStatus();
@@ -150,10 +183,11 @@ absl::StatusOr<std::vector<DatasetItem>> DatasetStore::Items(const std::string& 
     ASSIGN_OR_RETURN(const VersionRow found, FindVersion(sql, name, version));
     for (ItemRow& row : Select<ItemRow>(
              sql,
-             "SELECT file_name, digest, label, split, bytes FROM dataset_items WHERE version_id = :id ORDER BY idx",
+             "SELECT file_name, digest, label, labels, split, bytes FROM dataset_items WHERE version_id = :id"
+             " ORDER BY idx",
              found.id)) {
-      row.item.split = static_cast<Split>(row.split);
-      items.push_back(std::move(row.item));
+      ASSIGN_OR_RETURN(DatasetItem item, std::move(row).Decode(found.multi_label != 0));
+      items.push_back(std::move(item));
     }
     return absl::OkStatus();
   }));

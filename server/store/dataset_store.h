@@ -22,7 +22,7 @@ class DatasetStore {
   absl::StatusOr<DatasetVersion> Commit(const DatasetVersion& version, const std::vector<DatasetItem>& items);
   // Empty `version` = newest.   NotFound: "dataset: got "x", want one of the uploaded ones" / "dataset version: ..."
   absl::StatusOr<DatasetVersion> Get(const std::string& name, const std::string& version);
-  // In stored order (file name, digest).   NotFound
+  // In stored order (file name, digest).   NotFound; DataLoss: stored labels are damaged
   absl::StatusOr<std::vector<DatasetItem>> Items(const std::string& name, const std::string& version);
   // Newest version of each dataset, by name.   InvalidArgument: page_token
   absl::StatusOr<Page<DatasetVersion>> List(const PageRequest& page);

@@ -15,6 +15,11 @@ namespace graft {
 
 enum class Split { kUnspecified = 0, kTrain = 1, kValidation = 2, kTest = 3 };
 
+struct SplitCounts {
+  int64_t train = 0, validation = 0, test = 0;
+};
+
+// Pictures of one class: of a multi-label dataset a picture counts for each of its classes.
 struct ClassCount {
   std::string name;
   int64_t train = 0, validation = 0, test = 0;
@@ -24,7 +29,7 @@ struct ClassCount {
 struct DatasetItem {
   std::string file_name;
   std::string image_digest;  // "sha256:..."
-  int label = 0;             // index into DatasetVersion::classes
+  std::vector<int> labels;   // indices into DatasetVersion::classes, ascending; just one but in a multi-label version
   Split split = Split::kTrain;
   int64_t bytes = 0;
 };
@@ -38,6 +43,8 @@ struct DatasetVersion {
   int64_t image_count = 0;
   int64_t bytes = 0;
   bool split_by_server = false;
+  bool multi_label = false;  // a picture has any number of classes
+  SplitCounts images;        // each picture once
 };
 
 enum class JobState { kQueued = 1, kRunning = 2, kSucceeded = 3, kFailed = 4, kCancelled = 5 };

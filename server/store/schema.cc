@@ -142,9 +142,25 @@ const Migration kCheckpointKinds = {
     "ALTER TABLE model_aliases_3 RENAME TO model_aliases",
 };
 
+// Pictures with any number of classes: `labels` holds them as "0,3,17", and `label` -1. A row for each would be twenty
+// million of the largest dataset. A version's pictures are no longer those of its classes, so it counts them itself.
+const Migration kMultiLabel = {
+    "ALTER TABLE dataset_items ADD COLUMN labels TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE dataset_versions ADD COLUMN multi_label INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE dataset_versions ADD COLUMN train BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE dataset_versions ADD COLUMN validation BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE dataset_versions ADD COLUMN test BIGINT NOT NULL DEFAULT 0",
+    "UPDATE dataset_versions SET"
+    " train = (SELECT COALESCE(SUM(c.train), 0) FROM dataset_classes c WHERE c.version_id = dataset_versions.id),"
+    " validation ="
+    " (SELECT COALESCE(SUM(c.validation), 0) FROM dataset_classes c WHERE c.version_id = dataset_versions.id),"
+    " test = (SELECT COALESCE(SUM(c.test), 0) FROM dataset_classes c WHERE c.version_id = dataset_versions.id)",
+};
+
 // In order; the n-th brings version n-1 to n. A released one is never changed: add another.
 const std::vector<Migration>& Migrations() {
-  static const auto* const migrations = new std::vector<Migration>{kFirst, kAutoReports, kCheckpointKinds};
+  static const auto* const migrations =
+      new std::vector<Migration>{kFirst, kAutoReports, kCheckpointKinds, kMultiLabel};
   return *migrations;
 }
 
@@ -152,7 +168,7 @@ const std::vector<Migration>& Migrations() {
 
 int SchemaVersion() { return static_cast<int>(Migrations().size()); }
 
-absl::Status MigrateSchema(soci::session& sql) {
+absl::Status MigrateSchema(soci::session& sql, int target) {
   Execute(sql, "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)");
   const std::vector<int> stored = SelectColumn<int>(sql, "SELECT version FROM schema_version");
   if (stored.empty()) Execute(sql, "INSERT INTO schema_version (version) VALUES (0)");
@@ -161,10 +177,10 @@ absl::Status MigrateSchema(soci::session& sql) {
     return absl::FailedPreconditionError(absl::StrCat("database: got schema version ", found, ", want at most ",
                                                       SchemaVersion(), ": a newer program has upgraded it"));
   }
-  for (int version = found; version < SchemaVersion(); ++version) {
+  for (int version = found; version < target; ++version) {
     for (const char* statement : Migrations()[version]) Execute(sql, statement);
   }
-  if (found < SchemaVersion()) Execute(sql, "UPDATE schema_version SET version = :v", SchemaVersion());
+  if (found < target) Execute(sql, "UPDATE schema_version SET version = :v", target);
   return absl::OkStatus();
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -24,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   limits.max_total_bytes = 64 << 20;
   graft::FakeBlobStore blobs;
   graft::DatasetStore datasets(nullptr);  // used by Commit() alone
-  auto builder = graft::DatasetBuilder::Create("fuzz", {}, limits, &blobs, &datasets);
+  auto builder = graft::DatasetBuilder::Create({"fuzz", {}, std::nullopt}, limits, &blobs, &datasets);
   GRAFT_CHECK(builder.ok());
   absl::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
   const size_t piece_bytes = size_t{1} + data[0] * size_t{16};

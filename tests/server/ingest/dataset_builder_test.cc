@@ -24,7 +24,7 @@ class DatasetBuilderTest : public IngestTest {
  protected:
   DatasetBuilder::Verdict Add(DatasetBuilder& builder, uint32_t seed, const std::string& label,
                               const std::string& file_name, Split split = Split::kUnspecified) {
-    auto verdict = builder.Add(Bmp(seed), label, split, file_name);
+    auto verdict = builder.Add(Bmp(seed), {label}, split, file_name);
     GRAFT_CHECK(verdict.ok());
     return *std::move(verdict);
   }
@@ -39,7 +39,7 @@ class DatasetBuilderTest : public IngestTest {
     return *std::move(result);
   }
   absl::Status CreateStatus(const std::string& name, double fraction) {
-    return DatasetBuilder::Create(name, {fraction, 0}, limits_, &blobs_, datasets_.get()).status();
+    return DatasetBuilder::Create({name, {fraction, 0}, std::nullopt}, limits_, &blobs_, datasets_.get()).status();
   }
 };
 
@@ -73,7 +73,7 @@ TEST_F(DatasetBuilderTest, DamagedPictureIsRejectedAndReported) {
   auto builder = Builder();
   AddMany(*builder, 0, 2, "cats");
   AddMany(*builder, 10, 2, "dogs");
-  auto verdict = builder->Add("GIF89a", "cats", Split::kUnspecified, "x.gif");
+  auto verdict = builder->Add("GIF89a", {"cats"}, Split::kUnspecified, "x.gif");
   ASSERT_TRUE(verdict.ok());
   EXPECT_FALSE(verdict->accepted);
   EXPECT_FALSE(verdict->reason.empty());
@@ -115,11 +115,11 @@ TEST_F(DatasetBuilderTest, OverlongFileNameIsRejected) {
 TEST_F(DatasetBuilderTest, BadLabelIsInvalidArgument) {
   auto builder = Builder();
   for (const std::string& label : {std::string(), std::string(129, 'a'), std::string("a\nb"), std::string("\xFF")}) {
-    const absl::Status status = builder->Add(Bmp(1), label, Split::kTrain, "a.bmp").status();
+    const absl::Status status = builder->Add(Bmp(1), {label}, Split::kTrain, "a.bmp").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << label;
     EXPECT_THAT(std::string(status.message()), HasSubstr("label: got"));
   }
-  EXPECT_TRUE(builder->Add(Bmp(1), std::string(126, 'a') + "\xC3\xA9", Split::kTrain, "a.bmp").ok());
+  EXPECT_TRUE(builder->Add(Bmp(1), {std::string(126, 'a') + "\xC3\xA9"}, Split::kTrain, "a.bmp").ok());
 }
 
 TEST_F(DatasetBuilderTest, OnePictureTooManyIsInvalidArgument) {
@@ -127,7 +127,7 @@ TEST_F(DatasetBuilderTest, OnePictureTooManyIsInvalidArgument) {
   auto builder = Builder();
   AddMany(*builder, 0, 2, "cats");
   Add(*builder, 0, "cats", "again.bmp");  // not one more picture
-  const absl::Status status = builder->Add(Bmp(2), "cats", Split::kUnspecified, "c.bmp").status();
+  const absl::Status status = builder->Add(Bmp(2), {"cats"}, Split::kUnspecified, "c.bmp").status();
   EXPECT_EQ(status.message(), "dataset: got more than 2 pictures, want at most that many");
 }
 
@@ -137,7 +137,7 @@ TEST_F(DatasetBuilderTest, BadPicturesCannotBeOfferedForEver) {
   absl::Status status;
   int offered = 0;
   for (; status.ok() && offered < 20'000; ++offered)
-    status = builder->Add(absl::StrCat(offered), "cats", Split::kUnspecified, "a").status();
+    status = builder->Add(absl::StrCat(offered), {"cats"}, Split::kUnspecified, "a").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(offered, limits_.max_entries() + 1);
 }
@@ -146,7 +146,8 @@ TEST_F(DatasetBuilderTest, TooManyBytesAreInvalidArgument) {
   limits_.max_total_bytes = static_cast<int64_t>(2 * Bmp(0).size());
   auto builder = Builder();
   AddMany(*builder, 0, 2, "cats");
-  EXPECT_EQ(builder->Add(Bmp(2), "cats", Split::kUnspecified, "c").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(builder->Add(Bmp(2), {"cats"}, Split::kUnspecified, "c").status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(DatasetBuilderTest, OneClassTooManyIsInvalidArgument) {
@@ -154,14 +155,14 @@ TEST_F(DatasetBuilderTest, OneClassTooManyIsInvalidArgument) {
   auto builder = Builder();
   AddMany(*builder, 0, 1, "cats");
   AddMany(*builder, 1, 1, "dogs");
-  EXPECT_EQ(builder->Add(Bmp(2), "mice", Split::kUnspecified, "c").status().message(),
+  EXPECT_EQ(builder->Add(Bmp(2), {"mice"}, Split::kUnspecified, "c").status().message(),
             "dataset: got more than 2 classes, want at most that many");
 }
 
 TEST_F(DatasetBuilderTest, BlobStoreFailurePassesThroughAndCanBeRetried) {
   auto builder = Builder();
   blobs_.FailPuts(absl::ResourceExhaustedError("disk full"));
-  EXPECT_EQ(builder->Add(Bmp(1), "cats", Split::kTrain, "a").status(), absl::ResourceExhaustedError("disk full"));
+  EXPECT_EQ(builder->Add(Bmp(1), {"cats"}, Split::kTrain, "a").status(), absl::ResourceExhaustedError("disk full"));
   blobs_.FailPuts(absl::OkStatus());
   const auto verdict = Add(*builder, 1, "cats", "a");
   EXPECT_TRUE(verdict.accepted);
@@ -304,6 +305,10 @@ TEST_F(DatasetBuilderTest, GivenSplitsStayAndTheRestIsTraining) {
   Add(*builder, 4, "dogs", "4", Split::kTest);
   const IngestResult result = Commit(*builder);
   EXPECT_FALSE(result.version.split_by_server);
+  EXPECT_FALSE(result.version.multi_label);
+  EXPECT_EQ(result.version.images.train, 2);
+  EXPECT_EQ(result.version.images.validation, 1);
+  EXPECT_EQ(result.version.images.test, 1);
   EXPECT_THAT(Contents(result.version), ElementsAre(Pair("1", "cats/train"), Pair("2", "cats/validation"),
                                                     Pair("3", "dogs/train"), Pair("4", "dogs/test")));
 }

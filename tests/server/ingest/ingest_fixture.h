@@ -5,12 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 #include "server/ingest/dataset_builder.h"
 #include "server/store/database.h"
@@ -37,19 +39,20 @@ class IngestTest : public testing::Test {
     std::filesystem::remove_all(directory_, ignored);
   }
 
-  std::unique_ptr<DatasetBuilder> Builder(SplitOptions split = {}) {
-    auto builder = DatasetBuilder::Create("flowers", split, limits_, &blobs_, datasets_.get());
+  std::unique_ptr<DatasetBuilder> Builder(SplitOptions split = {}, std::optional<bool> multi_label = std::nullopt) {
+    auto builder = DatasetBuilder::Create({"flowers", split, multi_label}, limits_, &blobs_, datasets_.get());
     GRAFT_CHECK(builder.ok());
     return *std::move(builder);
   }
-  // "file name -> label/split" of a version.
+  // "file name -> label+label/split" of a version.
   std::map<std::string, std::string> Contents(const DatasetVersion& version) {
     auto items = datasets_->Items(version.name, version.version);
     GRAFT_CHECK(items.ok());
     std::map<std::string, std::string> contents;
     for (const DatasetItem& item : *items) {
       const char* split = item.split == Split::kTrain ? "train" : item.split == Split::kTest ? "test" : "validation";
-      contents[item.file_name] = absl::StrCat(version.classes[item.label].name, "/", split);
+      const auto append_name = [&](std::string* out, int label) { *out += version.classes[label].name; };
+      contents[item.file_name] = absl::StrCat(absl::StrJoin(item.labels, "+", append_name), "/", split);
     }
     return contents;
   }

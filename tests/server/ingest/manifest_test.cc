@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -22,8 +23,9 @@ std::vector<std::string> Parse(absl::string_view file, absl::string_view text) {
   EXPECT_TRUE(lines.ok()) << lines.status();
   std::vector<std::string> parsed;
   if (!lines.ok()) return parsed;
-  for (const ManifestLine& line : *lines)
-    parsed.push_back(absl::StrCat(line.line, " ", line.path, " ", line.label, " ", SplitName(line.split)));
+  for (const ManifestLine& line : lines->lines)
+    parsed.push_back(absl::StrCat(line.line, " ", line.path, " ", absl::StrJoin(line.Labels(), "+"), " ",
+                                  SplitName(line.split)));
   return parsed;
 }
 
@@ -82,6 +84,39 @@ TEST(ManifestTest, JsonErrorsNameTheLine) {
   EXPECT_THAT(Error("manifest.jsonl", "{\"file\": \"a\"}"), HasSubstr(":1: got key \"file\""));
   EXPECT_THAT(Error("manifest.jsonl", "{\"path\": \"a\\u0000b\", \"label\": \"a\"}"), HasSubstr("control character"));
   EXPECT_THAT(Error("manifest.jsonl", std::string(70'000, '[')), HasSubstr(":1: got 70000 bytes, want at most"));
+}
+
+TEST(ManifestTest, CsvLabelsArePartedByBars) {
+  EXPECT_THAT(Parse("manifest.csv", "path,labels\na,cats|big dogs\nb,\n\"c,d\",\"x,y|z\"\ne,a|a\n"),
+              ElementsAre("2 a cats+big dogs unspecified", "3 b  unspecified", "4 c,d x,y+z unspecified",
+                          "5 e a+a unspecified"));
+  EXPECT_TRUE(ParseManifest("manifest.csv", "path,labels\n", 3)->multi_label);
+  EXPECT_FALSE(ParseManifest("manifest.csv", "path,label\na,b|c\n", 3)->multi_label);  // a name with a bar in it
+}
+
+TEST(ManifestTest, JsonLabelsAreAList) {
+  EXPECT_THAT(Parse("manifest.jsonl", "{\"path\": \"a\", \"labels\": [\"b|c\", \"d\"]}\n"
+                                      "{\"labels\": [], \"path\": \"e\", \"split\": \"val\"}"),
+              ElementsAre("1 a b|c+d unspecified", "2 e  validation"));
+}
+
+TEST(ManifestTest, WrongLabelsNameTheLine) {
+  EXPECT_THAT(Error("manifest.csv", "path,label,labels\n"), HasSubstr(":1: header: got columns label and labels"));
+  EXPECT_THAT(Error("manifest.csv", "path,labels,labels\n"), HasSubstr(":1: header: got column \"labels\""));
+  EXPECT_THAT(Error("manifest.csv", "path,labels\na,b||c\n"), HasSubstr(":2: labels[1]: got \"\""));
+  EXPECT_THAT(Error("manifest.csv", "path,labels\na," + std::string(1000, '|') + "\n"),
+              HasSubstr(":2: labels: got more than 100 classes"));
+  const std::string first = "{\"path\": \"a\", \"labels\": [\"b\"]}\n";
+  EXPECT_THAT(Error("manifest.jsonl", first + "{\"path\": \"c\", \"label\": \"d\"}"),
+              HasSubstr(":2: labels: got none, want a list as in the lines before"));
+  EXPECT_THAT(Error("manifest.jsonl", first + "{\"path\": \"c\"}"), HasSubstr(":2: labels: got none"));
+  EXPECT_THAT(Error("manifest.jsonl", "{\"path\": \"a\", \"label\": \"d\"}\n" + first),
+              HasSubstr(":2: got labels, want label as in the lines before"));
+  EXPECT_THAT(Error("manifest.jsonl", "{\"path\": \"a\", \"label\": \"d\", \"labels\": []}"),
+              HasSubstr(":1: got keys label and labels, want one of the two"));
+  for (const std::string list : {"\"b\"", "null", "[1]", "[[\"b\"]]", "{\"b\": 1}"})
+    EXPECT_THAT(Error("manifest.jsonl", "{\"path\": \"a\", \"labels\": " + list + "}"),
+                HasSubstr(":1: labels: want a list of strings"));
 }
 
 TEST(ManifestTest, IsRecognisedByItsName) {

@@ -1,6 +1,7 @@
 #include "server/ingest/names.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "gtest/gtest.h"
@@ -20,6 +21,16 @@ TEST(NamesTest, BadNamesAreInvalidArgument) {
     EXPECT_EQ(CheckName("name", name).code(), absl::StatusCode::kInvalidArgument) << name;
   EXPECT_EQ(CheckName("model", "a\n").message(),
             "model: got \"a\\n\", want 1 to 64 of [a-z0-9._-], starting with a letter or digit");
+}
+
+TEST(NamesTest, LabelsOfAPictureAreCheckedOneByOne) {
+  EXPECT_TRUE(CheckLabels({}).ok());
+  EXPECT_TRUE(CheckLabels(std::vector<std::string>(kMaxLabels, "a")).ok());
+  EXPECT_EQ(CheckLabels({"a", ""}).message(),
+            "labels[1]: got \"\", want 1 to 128 bytes of UTF-8 without control characters");
+  const absl::Status status = CheckLabels(std::vector<std::string>(kMaxLabels + 1, "a"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "labels: got more than 100 classes of one picture, want at most that many");
 }
 
 TEST(NamesTest, PlainTextIsUtf8WithoutControlCharacters) {

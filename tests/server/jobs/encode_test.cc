@@ -66,6 +66,8 @@ Assessment FullAssessment() {
   a.learning_curve->forecast.low = 0.11;
   a.learning_curve->forecast.high = 0.19;
   a.last_accuracy = 0.625;
+  a.evaluation.multi_label = MultiLabelMetrics{0.81, 0.72, 0.63, 0.05};
+  a.evaluation.classes[1].average_precision = 0.77;
   return a;
 }
 
@@ -83,6 +85,7 @@ TEST(EncodeTest, EvaluationKeepsEveryField) {
   EXPECT_EQ(proto.classes(1).recall(), 0.55);
   EXPECT_EQ(proto.classes(1).f1(), 0.6);
   EXPECT_EQ(proto.classes(1).support(), 1);
+  EXPECT_EQ(proto.classes(1).average_precision(), 0.77);
   EXPECT_THAT(proto.confusion(), ElementsAre(2, 1, 0, 1));
   EXPECT_EQ(proto.last_accuracy(), 0.625);
 }
@@ -126,6 +129,27 @@ TEST(EncodeTest, SuspectsNameTheirFileAndClasses) {
   EXPECT_EQ(proto.label_issues(0).predicted(), "cat");
 }
 
+TEST(EncodeTest, MultiLabelMetricsAreThereOfAMultiLabelDataset) {
+  Assessment assessment = FullAssessment();
+  const v1::MultiLabelMetrics proto = ToProto(assessment).multi_label();
+  EXPECT_EQ(proto.mean_average_precision(), 0.81);
+  EXPECT_EQ(proto.micro_f1(), 0.72);
+  EXPECT_EQ(proto.macro_f1(), 0.63);
+  EXPECT_EQ(proto.hamming_loss(), 0.05);
+  assessment.evaluation.multi_label.reset();
+  EXPECT_FALSE(ToProto(assessment).has_multi_label());
+}
+
+TEST(EncodeTest, SuspectsOfAMultiLabelDatasetLackOneSide) {
+  Assessment assessment = FullAssessment();
+  assessment.mistakes = {{"m0.jpg", 0, -1, 0.97}, {"m1.jpg", -1, 1, 0.91}};
+  const v1::Evaluation proto = ToProto(assessment);
+  EXPECT_EQ(proto.mistakes(0).label(), "cat");
+  EXPECT_EQ(proto.mistakes(0).predicted(), "");
+  EXPECT_EQ(proto.mistakes(1).label(), "");
+  EXPECT_EQ(proto.mistakes(1).predicted(), "dog");
+}
+
 TEST(EncodeTest, CrossValidationAndLearningCurveAreThereWhenMeasured) {
   const v1::Evaluation proto = ToProto(FullAssessment());
   EXPECT_EQ(proto.cross_validation().folds(), 5);
@@ -155,6 +179,7 @@ TEST(EncodeTest, ListsComeWithoutWhatGrowsWithTheClasses) {
   std::vector<const google::protobuf::FieldDescriptor*> set;
   proto.GetReflection()->ListFields(proto, &set);
   for (const auto* field : set) {
+    if (field->name() == "multi_label") continue;  // four numbers, one of which lists show
     EXPECT_FALSE(field->is_repeated() || field->message_type() != nullptr) << field->name();
   }
 }

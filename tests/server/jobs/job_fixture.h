@@ -42,11 +42,11 @@ class JobTest : public StoreTest {
     std::vector<DatasetItem> items;
     for (int i = 0; i < 3 * count; ++i) {
       DatasetItem item;
-      item.label = i % 2;
+      item.labels = {i % 2};
       item.split = i < 2 * count ? Split::kTrain : Split::kValidation;
       item.file_name = absl::StrCat(i, ".bmp");
       const int shade = 255 - 4 * i;
-      const auto put = blobs_.Put(item.label == 1 ? FlatBmp(shade, 0, 0) : FlatBmp(0, 0, shade));
+      const auto put = blobs_.Put(item.labels[0] == 1 ? FlatBmp(shade, 0, 0) : FlatBmp(0, 0, shade));
       GRAFT_CHECK(put.ok());
       item.image_digest = put->digest;
       items.push_back(std::move(item));

@@ -166,6 +166,17 @@ TEST_F(JobObserverTest, EvaluationIsInTheFile) {
                                                   HasSubstr(R"("evaluation/temperature", "simple_value": 1.5})"))));
 }
 
+TEST_F(JobObserverTest, MultiLabelEvaluationIsInTheFile) {
+  Assessment assessment;
+  assessment.evaluation.multi_label = MultiLabelMetrics{0.75, 0.5, 0.25, 0.125};
+  Observe()->WriteEvaluation(assessment);
+  EXPECT_THAT(Curves(),
+              ElementsAre("file", AllOf(HasSubstr(R"("evaluation/mean_average_precision", "simple_value": 0.75})"),
+                                        HasSubstr(R"("evaluation/micro_f1", "simple_value": 0.5})"),
+                                        HasSubstr(R"("evaluation/macro_f1", "simple_value": 0.25})"),
+                                        HasSubstr(R"("evaluation/hamming_loss", "simple_value": 0.125})"))));
+}
+
 TEST_F(JobObserverTest, NoEpochIsNoFile) {
   const Phase phase;
   ASSERT_TRUE(Observe()->OnPhase(Phased(phase, 0)).ok());

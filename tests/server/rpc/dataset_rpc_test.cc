@@ -87,6 +87,34 @@ class DatasetRpcTest : public RpcTest, public testing::WithParamInterface<bool> 
       stream->Write(request);
     }
   };
+  std::unique_ptr<Import> StartMultiLabelImport(const std::string& base_version) {
+    auto import = StartImport();
+    v1::ImportImagesRequest request;
+    request.mutable_header()->mutable_dataset()->set_name("flowers");
+    request.mutable_header()->mutable_dataset()->set_multi_label(true);
+    request.mutable_header()->set_base_version(base_version);
+    import->stream->Write(request);
+    return import;
+  }
+  // Sends one picture and returns its verdict.
+  v1::ImageVerdict AddLabelled(Import& import, uint32_t seed, const std::vector<std::string>& labels) {
+    v1::ImportImagesRequest request;
+    request.mutable_image()->set_data(Bmp(seed));
+    request.mutable_image()->mutable_labels()->Add(labels.begin(), labels.end());
+    import.stream->Write(request);
+    v1::ImportImagesResponse response;
+    EXPECT_TRUE(import.stream->Read(&response));
+    return response.verdict();
+  }
+  v1::Dataset CommitImport(Import& import) {
+    import.stream->WritesDone();
+    v1::ImportImagesResponse response;
+    while (import.stream->Read(&response)) {
+    }
+    const grpc::Status status = import.stream->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.dataset();
+  }
   std::unique_ptr<Import> StartImport() {
     auto import = std::make_unique<Import>();
     import->stream = stub_->ImportImages(&import->context);
@@ -312,6 +340,91 @@ TEST_P(DatasetRpcTest, ImportNeedsAHeaderAndThenPictures) {
   twice->SendHeader("flowers", "");
   EXPECT_FALSE(twice->stream->Read(&response));
   EXPECT_THAT(ViolatedFields(twice->stream->Finish()), testing::ElementsAre("image"));
+}
+
+TEST_P(DatasetRpcTest, MultiLabelUploadSaysSo) {
+  StartServer();
+  const std::string archive =
+      Pack(Packing::kZip, {{"manifest.csv", "path,labels,split\n1,a|b,train\n2,,val\n3,b,test\n"},
+                           {"1", Bmp(1)}, {"2", Bmp(2)}, {"3", Bmp(3)}});
+  v1::UploadDatasetResponse response;
+  const grpc::Status status = UploadAll(archive, 1 << 20, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(response.dataset().multi_label());
+  EXPECT_EQ(response.dataset().train_count(), 1);
+  EXPECT_EQ(response.dataset().validation_count(), 1);
+  EXPECT_EQ(response.dataset().test_count(), 1);
+  ASSERT_EQ(response.dataset().classes_size(), 2);
+  EXPECT_EQ(response.dataset().classes(1).train_count(), 1);
+  EXPECT_EQ(response.dataset().classes(1).test_count(), 1);
+}
+
+TEST_P(DatasetRpcTest, HeaderThatDeniesTheManifestsLabelsIsInvalid) {
+  StartServer();
+  const auto upload = StartUpload();
+  v1::UploadDatasetRequest request;
+  request.mutable_header()->set_name("flowers");
+  request.mutable_header()->set_multi_label(false);
+  upload->writer->Write(request);
+  upload->SendChunk(Pack(Packing::kZip, {{"manifest.csv", "path,labels\n1,a\n"}, {"1", Bmp(1)}}));
+  const grpc::Status status = upload->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ViolatedFields(status), testing::ElementsAre("multi_label"));
+}
+
+TEST_P(DatasetRpcTest, MultiLabelImportJoinsTheClassesOfTheSameBytes) {
+  StartServer();
+  const auto import = StartMultiLabelImport("");
+  EXPECT_TRUE(AddLabelled(*import, 1, {"rose"}).accepted());
+  EXPECT_TRUE(AddLabelled(*import, 2, {"rose", "daisy"}).accepted());
+  EXPECT_TRUE(AddLabelled(*import, 3, {}).accepted());
+  const v1::ImageVerdict again = AddLabelled(*import, 1, {"daisy"});
+  EXPECT_TRUE(again.accepted());
+  EXPECT_TRUE(again.duplicate());
+  const v1::Dataset dataset = CommitImport(*import);
+  EXPECT_TRUE(dataset.multi_label());
+  EXPECT_EQ(dataset.image_count(), 3);
+  ASSERT_EQ(dataset.classes_size(), 2);
+  for (const v1::ClassCount& count : dataset.classes())
+    EXPECT_EQ(count.train_count() + count.validation_count(), 2) << count.name();
+
+  const auto more = StartMultiLabelImport("latest");
+  AddLabelled(*more, 3, {"tulip"});
+  EXPECT_EQ(CommitImport(*more).classes_size(), 3);
+}
+
+TEST_P(DatasetRpcTest, LabelsOfTheOtherKindEndTheImport) {
+  StartServer();
+  v1::ImportImagesRequest labels, label;
+  labels.mutable_image()->set_data(Bmp(1));
+  labels.mutable_image()->add_labels("rose");
+  label.mutable_image()->set_data(Bmp(1));
+  label.mutable_image()->set_label("rose");
+  v1::ImportImagesResponse response;
+  const auto single = StartImport();
+  single->SendHeader("flowers", "");
+  single->stream->Write(labels);
+  EXPECT_FALSE(single->stream->Read(&response));
+  EXPECT_EQ(single->stream->Finish().error_message(),
+            "labels: got 1, want label: the dataset is single-label, multi_label makes another");
+  const auto multi = StartMultiLabelImport("");
+  multi->stream->Write(label);
+  EXPECT_FALSE(multi->stream->Read(&response));
+  EXPECT_EQ(multi->stream->Finish().error_message(),
+            "label: got \"rose\", want labels: the dataset is multi-label");
+}
+
+TEST_P(DatasetRpcTest, MultiLabelImportIntoASingleLabelVersionIsInvalid) {
+  StartServer();
+  v1::UploadDatasetResponse uploaded;
+  ASSERT_TRUE(UploadAll(FlowersArchive(Packing::kZip, 20), 1000, &uploaded).ok());
+  EXPECT_FALSE(uploaded.dataset().multi_label());
+  const auto import = StartMultiLabelImport("latest");
+  v1::ImportImagesResponse response;
+  EXPECT_FALSE(import->stream->Read(&response));
+  const grpc::Status status = import->stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ViolatedFields(status), testing::ElementsAre("multi_label"));
 }
 
 TEST_P(DatasetRpcTest, ImportThatBreaksOffCommitsNothing) {

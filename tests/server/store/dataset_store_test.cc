@@ -1,5 +1,6 @@
 #include "server/store/dataset_store.h"
 
+#include <filesystem>
 #include <set>
 #include <string>
 #include <utility>
@@ -9,6 +10,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "server/store/schema.h"
+#include "server/store/sql.h"
+#include "soci/sqlite3/soci-sqlite3.h"
 #include "tests/server/store/store_fixture.h"
 
 namespace graft {
@@ -28,8 +32,8 @@ class DatasetStoreTest : public StoreTest {
     return made;
   }
   std::vector<DatasetItem> ItemsOf(const std::string& prefix) {
-    return {{"a.jpg", prefix + "1", 1, Split::kTest, 10},
-            {"ü b.jpg", prefix + "2", 0, Split::kValidation, int64_t{6} << 32}};
+    return {{"a.jpg", prefix + "1", {1}, Split::kTest, 10},
+            {"ü b.jpg", prefix + "2", {0}, Split::kValidation, int64_t{6} << 32}};
   }
   std::string Commit(const std::string& name, const std::string& version) {
     DatasetStore store(db_.get());
@@ -67,12 +71,77 @@ TEST_F(DatasetStoreTest, ItemsComeInStoredOrder) {
   ASSERT_TRUE(items.ok()) << items.status();
   ASSERT_EQ(items->size(), 2u);
   EXPECT_EQ((*items)[0].file_name, "a.jpg");
-  EXPECT_EQ((*items)[0].label, 1);
+  EXPECT_EQ((*items)[0].labels, std::vector<int>{1});
   EXPECT_EQ((*items)[0].split, Split::kTest);
   EXPECT_EQ((*items)[1].file_name, "ü b.jpg");
   EXPECT_EQ((*items)[1].image_digest, "v12");
   EXPECT_EQ((*items)[1].split, Split::kValidation);
   EXPECT_EQ((*items)[1].bytes, int64_t{6} << 32);
+}
+
+TEST_F(DatasetStoreTest, MultiLabelVersionKeepsItsLabels) {
+  DatasetVersion version = Version("scenes", "v1");
+  version.multi_label = true;
+  version.images = {9, 3, 2};
+  const std::vector<DatasetItem> items = {{"a", "1", {0, 1}, Split::kTrain, 10}, {"b", "2", {}, Split::kTrain, 10},
+                                          {"c", "3", {1}, Split::kValidation, 10}};
+  ASSERT_TRUE(DatasetStore(db_.get()).Commit(version, items).ok());
+  Reopen();
+  DatasetStore store(db_.get());
+  auto got = store.Get("scenes", "");
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_TRUE(got->multi_label);
+  EXPECT_EQ(got->images.train, 9);
+  EXPECT_EQ(got->images.validation, 3);
+  EXPECT_EQ(got->images.test, 2);
+  auto stored = store.Items("scenes", "v1");
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  ASSERT_EQ(stored->size(), 3u);
+  for (size_t i = 0; i < items.size(); ++i) EXPECT_EQ((*stored)[i].labels, items[i].labels);
+}
+
+TEST_F(DatasetStoreTest, DamagedLabelsAreDataLoss) {
+  DatasetVersion version = Version("scenes", "v1");
+  version.multi_label = true;
+  ASSERT_TRUE(DatasetStore(db_.get()).Commit(version, {{"a", "1", {0}, Split::kTrain, 10}}).ok());
+  for (const std::string labels : {"x", "0,-1", "0 1", "99999999999"}) {
+    ASSERT_TRUE(db_->Write("damage", [&](soci::session& sql) {
+                     Execute(sql, "UPDATE dataset_items SET labels = :labels", labels);
+                     return absl::OkStatus();
+                   }).ok());
+    EXPECT_EQ(DatasetStore(db_.get()).Items("scenes", "v1").status().code(), absl::StatusCode::kDataLoss) << labels;
+  }
+}
+
+// As a program of schema version 2 left it.
+TEST_F(DatasetStoreTest, OlderDatabaseIsUpgraded) {
+  db_.reset();
+  const std::string path = directory_.path() + "/graft.db";
+  std::filesystem::remove(path);
+  {
+    soci::session sql(*soci::factory_sqlite3(), path);
+    ASSERT_TRUE(MigrateSchema(sql, 2).ok());
+    Execute(sql, "INSERT INTO dataset_versions (id, name, version, recency, create_time_us, image_count, bytes,"
+                 " split_by_server) VALUES (7, 'flowers', 'v1', 1, 5, 4, 40, 1)");
+    Execute(sql, "INSERT INTO dataset_classes (version_id, idx, name, train, validation, test) VALUES"
+                 " (7, 0, 'daisy', 1, 0, 1), (7, 1, 'rose', 1, 1, 0)");
+    Execute(sql, "INSERT INTO dataset_items (version_id, idx, file_name, digest, label, split, bytes) VALUES"
+                 " (7, 0, 'a', '1', 0, 1, 10), (7, 1, 'b', '2', 1, 1, 10)");
+  }
+  Reopen();
+  DatasetStore store(db_.get());
+  auto got = store.Get("flowers", "");
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->version, "v1");
+  EXPECT_FALSE(got->multi_label);
+  EXPECT_EQ(got->images.train, 2);
+  EXPECT_EQ(got->images.validation, 1);
+  EXPECT_EQ(got->images.test, 1);
+  auto items = store.Items("flowers", "v1");
+  ASSERT_TRUE(items.ok()) << items.status();
+  ASSERT_EQ(items->size(), 2u);
+  EXPECT_EQ((*items)[0].labels, std::vector<int>{0});
+  EXPECT_EQ((*items)[1].labels, std::vector<int>{1});
 }
 
 TEST_F(DatasetStoreTest, LastCommitIsTheNewest) {
@@ -186,7 +255,7 @@ TEST_F(DatasetStoreTest, DeletingWhatAJobUsesIsFailedPreconditionUntilItEnds) {
 TEST_F(DatasetStoreTest, TenThousandItems) {
   std::vector<DatasetItem> items;
   for (int i = 0; i < 10'000; ++i) {
-    items.push_back({absl::StrCat("image", i, ".jpg"), absl::StrCat("sha256:", i), i % 7, Split::kTrain, i});
+    items.push_back({absl::StrCat("image", i, ".jpg"), absl::StrCat("sha256:", i), {i % 7}, Split::kTrain, i});
   }
   DatasetStore store(db_.get());
   ASSERT_TRUE(store.Commit(Version("big", "v1"), items).ok());

@@ -1,6 +1,9 @@
 #include "client/evaluation_text.h"
 
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -18,17 +21,30 @@ std::string FormatAccuracy(const v1::Evaluation& evaluation) {
   std::string split = v1::Split_Name(evaluation.split());
   split = absl::AsciiStrToLower(absl::StripPrefix(split, "SPLIT_"));
   return absl::StrFormat(
-      "accuracy %s (95 %% interval %s to %s) on %s images of the %s split, loss %.4f, calibration error %.4f\n",
-      FormatPercent(evaluation.accuracy()), FormatPercent(evaluation.accuracy_low()),
+      "%s %s (95 %% interval %s to %s) on %s images of the %s split, loss %.4f, calibration error %.4f\n",
+      evaluation.has_multi_label() ? "all classes right" : "accuracy", FormatPercent(evaluation.accuracy()),
+      FormatPercent(evaluation.accuracy_low()),
       FormatPercent(evaluation.accuracy_high()), FormatCount(evaluation.image_count()), split, evaluation.loss(),
       evaluation.expected_calibration_error());
 }
 
+std::string FormatMultiLabel(const v1::MultiLabelMetrics& metrics) {
+  return absl::StrFormat("mAP %s, F1 %.3f micro, %.3f macro, Hamming loss %.4f\n",
+                         FormatPercent(metrics.mean_average_precision()), metrics.micro_f1(), metrics.macro_f1(),
+                         metrics.hamming_loss());
+}
+
 std::string FormatClasses(const v1::Evaluation& evaluation, bool terminal) {
-  Table table({{"CLASS", false}, {"PRECISION", true}, {"RECALL", true}, {"F1", true}, {"IMAGES", true}});
+  std::vector<Table::Column> columns{
+      {"CLASS", false}, {"PRECISION", true}, {"RECALL", true}, {"F1", true}, {"IMAGES", true}};
+  if (evaluation.has_multi_label()) columns.push_back({"AP", true});
+  Table table(std::move(columns));
   for (const auto& c : evaluation.classes()) {
-    table.AddRow({c.name(), absl::StrFormat("%.3f", c.precision()), absl::StrFormat("%.3f", c.recall()),
-                  absl::StrFormat("%.3f", c.f1()), absl::StrCat(c.support())});
+    std::vector<std::string> cells{c.name(), absl::StrFormat("%.3f", c.precision()),
+                                   absl::StrFormat("%.3f", c.recall()), absl::StrFormat("%.3f", c.f1()),
+                                   absl::StrCat(c.support())};
+    if (evaluation.has_multi_label()) cells.push_back(absl::StrFormat("%.3f", c.average_precision()));
+    table.AddRow(std::move(cells));
   }
   return table.Render(terminal);
 }
@@ -88,6 +104,14 @@ std::string FormatLearningCurve(const v1::LearningCurve& curve) {
   return text;
 }
 
+// "labelled rose, predicted daisy"; of one decision about a multi-label picture "labelled rose, the network says no".
+std::string FormatDisagreement(const v1::SuspectPicture& picture) {
+  const std::string label = Printable(picture.label()), predicted = Printable(picture.predicted());
+  if (predicted.empty()) return absl::StrCat("labelled ", label, ", the network says no");
+  if (label.empty()) return absl::StrCat("not labelled ", predicted, ", the network says yes");
+  return absl::StrCat("labelled ", label, ", predicted ", predicted);
+}
+
 std::string FormatSuspects(absl::string_view title,
                            const google::protobuf::RepeatedPtrField<v1::SuspectPicture>& pictures) {
   if (pictures.empty()) return "";
@@ -95,8 +119,7 @@ std::string FormatSuspects(absl::string_view title,
   const int shown = std::min(pictures.size(), kShownPictures);
   for (int i = 0; i < shown; ++i) {
     const v1::SuspectPicture& picture = pictures[i];
-    absl::StrAppendFormat(&text, "  %s: labelled %s, predicted %s with %s\n", Printable(picture.file_name()),
-                          Printable(picture.label()), Printable(picture.predicted()),
+    absl::StrAppendFormat(&text, "  %s: %s with %s\n", Printable(picture.file_name()), FormatDisagreement(picture),
                           FormatPercent(picture.confidence()));
   }
   if (shown < pictures.size()) absl::StrAppend(&text, "  and ", pictures.size() - shown, " more\n");
@@ -107,8 +130,9 @@ std::string FormatSuspects(absl::string_view title,
 
 std::string FormatEvaluation(const v1::Evaluation& evaluation, bool terminal) {
   return absl::StrCat(
-      FormatAccuracy(evaluation), FormatClasses(evaluation, terminal), FormatLastAccuracy(evaluation),
-      FormatCalibration(evaluation), FormatThresholds(evaluation),
+      evaluation.has_multi_label() ? FormatMultiLabel(evaluation.multi_label()) : "", FormatAccuracy(evaluation),
+      FormatClasses(evaluation, terminal), FormatLastAccuracy(evaluation), FormatCalibration(evaluation),
+      FormatThresholds(evaluation),
       evaluation.has_cross_validation() ? FormatCrossValidation(evaluation.cross_validation()) : "",
       evaluation.has_learning_curve() ? FormatLearningCurve(evaluation.learning_curve()) : "",
       FormatSuspects("most confident mistakes", evaluation.mistakes()),

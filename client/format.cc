@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
@@ -43,6 +44,11 @@ std::string FormatPercent(double share) { return absl::StrFormat("%.1f %%", shar
 
 std::string FormatPercent(double share, double deviation) {
   return absl::StrFormat("%.1f ± %.1f %%", share * 100, deviation * 100);
+}
+
+std::string FormatScore(const v1::Evaluation& evaluation) {
+  if (!evaluation.has_multi_label()) return FormatPercent(evaluation.accuracy());
+  return absl::StrCat("mAP ", FormatPercent(evaluation.multi_label().mean_average_precision()));
 }
 
 std::string FormatSeconds(double seconds) {

@@ -21,6 +21,7 @@ std::string FormatCount(int64_t count);                              // 1,234,56
 std::string FormatBytes(int64_t bytes);                              // 512 B, 1.5 MiB
 std::string FormatPercent(double share);                             // 0.9312 -> 93.1 %
 std::string FormatPercent(double share, double deviation);           // 93.1 ± 0.4 %
+std::string FormatScore(const v1::Evaluation& evaluation);           // 93.1 %, of a multi-label dataset mAP 93.1 %
 std::string FormatSeconds(double seconds);                           // 5 s, 1m05s, 2h03m
 std::string FormatTime(const google::protobuf::Timestamp& time);     // 2024-05-01 12:00:00 UTC; empty when not set
 std::string FormatState(v1::JobState state);                         // "running"

@@ -28,6 +28,9 @@ constexpr size_t kBatchBytes = 16 << 20;
 // The largest encoded picture that a server takes (docs/api.md, Limits).
 constexpr size_t kPictureBytes = 32 << 20;
 
+// From which probability on a multi-label model says that a picture has a class, as its evaluation counts.
+constexpr float kSaid = 0.5F;
+
 struct ClassifyArgs {
   std::string model;
   std::vector<std::string> files;
@@ -120,19 +123,24 @@ class Classification {
       return absl::InternalError(absl::StrCat("results: got ", response.results_size(), ", want ", batch.size()));
     }
     for (size_t i = 0; i < batch.size(); ++i) {
-      Show(batch[i].first, response.model(), response.results(static_cast<int>(i)));
+      Show(batch[i].first, response, response.results(static_cast<int>(i)));
     }
     return absl::OkStatus();
   }
 
-  void Show(const std::string& file, const std::string& model, const v1::ImageResult& result) {
+  void Show(const std::string& file, const v1::ClassifyResponse& response, const v1::ImageResult& result) {
     nlohmann::ordered_json predictions = nlohmann::ordered_json::array();
     for (const v1::Prediction& prediction : result.predictions()) {
       predictions.push_back(nlohmann::ordered_json::parse(ToJson(prediction)));
-      table_.AddRow({file, prediction.label(), absl::StrFormat("%.4f", prediction.probability()), model});
+      // Of one class among others the first is the answer; of any number of classes these are.
+      const bool said = response.multi_label() && prediction.probability() >= kSaid;
+      table_.AddRow({file, prediction.label(),
+                     absl::StrFormat("%s%.4f", said ? "* " : "", prediction.probability()), response.model()});
     }
     if (!console_.json) return;
-    const nlohmann::ordered_json object = {{"file", file}, {"model", model}, {"predictions", predictions}};
+    nlohmann::ordered_json object = {{"file", file}, {"model", response.model()}};
+    if (response.multi_label()) object["multi_label"] = true;
+    object["predictions"] = predictions;
     // A file name need not be UTF-8, which JSON must be.
     console_.PrintLine(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   }
@@ -155,7 +163,8 @@ absl::Status Classify(const Console& console, const ClassifyArgs& args) {
 
 void AddClassifyCommand(CLI::App* app, Action* action) {
   const auto args = std::make_shared<ClassifyArgs>();
-  CLI::App* classify = app->add_subcommand("classify", "Classify pictures");
+  CLI::App* classify = app->add_subcommand(
+      "classify", "Classify pictures; of a multi-label model * marks the classes that a picture has");
   classify->add_option("--model", args->model, "NAME, NAME@ALIAS, NAME/VERSION, or backbone/NAME")->required();
   classify->add_option("files", args->files, "Pictures: JPEG, PNG, WebP or BMP")->required();
   classify->add_option("--top-k", args->top_k, "Best classes wanted for each (default 5)")->check(Positive());

@@ -22,17 +22,15 @@ struct NameArgs {
   std::string version;
 };
 
-int64_t TrainCount(const v1::Dataset& dataset) {
-  int64_t count = 0;
-  for (const auto& c : dataset.classes()) count += c.train_count();
-  return count;
-}
-
 void PrintDataset(const Console& console, const v1::Dataset& dataset) {
   console.PrintLine(absl::StrCat("dataset ", dataset.name(), " version ", dataset.version()));
   console.PrintLine(absl::StrCat(FormatCount(dataset.image_count()), " images, ", FormatBytes(dataset.bytes()), ", ",
                                  FormatTime(dataset.create_time()),
+                                 dataset.multi_label() ? ", multi-label" : "",
                                  dataset.split_by_server() ? ", split by the server" : ""));
+  console.PrintLine(absl::StrCat(FormatCount(dataset.train_count()), " for training, ",
+                                 FormatCount(dataset.validation_count()), " for validation, ",
+                                 FormatCount(dataset.test_count()), " for test"));
   Table table({{"CLASS", false}, {"TRAIN", true}, {"VALIDATION", true}, {"TEST", true}});
   for (const auto& c : dataset.classes()) {
     table.AddRow({c.name(), absl::StrCat(c.train_count()), absl::StrCat(c.validation_count()),
@@ -81,15 +79,16 @@ absl::Status List(const Console& console) {
   ASSIGN_OR_RETURN(const auto client, console.Connect());
   ASSIGN_OR_RETURN(const auto datasets, client->ListDatasets());
   Table table({{"NAME", false}, {"VERSION", false}, {"CLASSES", true}, {"IMAGES", true}, {"TRAIN", true},
-               {"SIZE", true}, {"CREATED", false}});
+               {"SIZE", true}, {"CREATED", false}, {"LABELS", false}});
   for (const v1::Dataset& dataset : datasets) {
     if (console.json) {
       console.PrintJson(dataset);
       continue;
     }
     table.AddRow({dataset.name(), ShortDigest(dataset.version()), absl::StrCat(dataset.classes_size()),
-                  absl::StrCat(dataset.image_count()), absl::StrCat(TrainCount(dataset)),
-                  FormatBytes(dataset.bytes()), FormatTime(dataset.create_time())});
+                  absl::StrCat(dataset.image_count()), absl::StrCat(dataset.train_count()),
+                  FormatBytes(dataset.bytes()), FormatTime(dataset.create_time()),
+                  dataset.multi_label() ? "multi" : "single"});
   }
   if (!console.json) console.Print(table);
   return absl::OkStatus();
@@ -120,7 +119,9 @@ absl::Status Delete(const Console& console, const NameArgs& args) {
 void AddUpload(CLI::App* group, Action* action) {
   const auto args = std::make_shared<UploadArgs>();
   CLI::App* app = group->add_subcommand("upload", "Upload a folder or an archive (zip, tar, tar.gz) of pictures");
-  app->add_option("path", args->path, "Folder or archive of CLASS/picture or train|val|test/CLASS/picture")->required();
+  app->add_option("path", args->path,
+                  "Folder or archive of CLASS/picture, train|val|test/CLASS/picture, or with a manifest.csv or .jsonl")
+      ->required();
   app->add_option_function<std::string>("--name", [args](const std::string& name) { args->header.set_name(name); },
                                         "Name of the dataset")
       ->required();
@@ -130,6 +131,9 @@ void AddUpload(CLI::App* group, Action* action) {
       ->check(Positive());
   app->add_option_function<uint64_t>("--split-seed", [args](uint64_t seed) { args->header.set_split_seed(seed); },
                                      "Seed of that split (default 0)");
+  app->add_flag_callback("--multi-label", [args] { args->header.set_multi_label(true); },
+                         "A picture has any number of classes: one in several folders has all of theirs. A manifest "
+                         "with labels needs no flag");
   app->callback([args, action] { *action = [args](const Console& console) { return Upload(console, *args); }; });
 }
 

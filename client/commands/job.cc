@@ -45,7 +45,7 @@ absl::Status List(const Console& console, const ListArgs& args) {
     const std::string& backbone = job.spec().backbone().empty() ? job.effective().backbone() : job.spec().backbone();
     table.AddRow({job.id(), FormatState(job.state()), job.spec().dataset(), backbone,
                   FormatStrategy(job.spec().strategy()), job.model_version(),
-                  job.has_evaluation() ? FormatPercent(job.evaluation().accuracy()) : "",
+                  job.has_evaluation() ? FormatScore(job.evaluation()) : "",
                   FormatTime(job.create_time())});
   }
   if (!console.json) console.Print(table);

@@ -33,7 +33,7 @@ std::string Aliases(const v1::Model& model, int64_t version = 0) {
 
 // Empty for backbone/NAME, which nobody evaluated.
 std::string Accuracy(const v1::ModelVersion& version) {
-  return version.has_evaluation() ? FormatPercent(version.evaluation().accuracy()) : "";
+  return version.has_evaluation() ? FormatScore(version.evaluation()) : "";
 }
 
 // Empty when the job made no other version.

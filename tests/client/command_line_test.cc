@@ -426,6 +426,35 @@ TEST_F(CommandLineTest, ClassifyIsOneObjectForEachFile) {
                                {"predictions", {{{"label", "label19"}, {"class_index", 0}, {"probability", 0.97}}}}}));
 }
 
+TEST_F(CommandLineTest, ClassesThatAMultiLabelModelSeesAreMarked) {
+  const std::string file = MakeFile(TestFolder() / "a.jpg", "sea");
+  const Result result = Run({"classify", "--model", "scenes", file});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, file + "\tsea\t* 0.9700\tscenes/3\n" + file + "\tsky\t* 0.5000\tscenes/3\n" + file +
+                            "\tsky\t0.2500\tscenes/3\n");
+  const auto objects = Run({"classify", "--json", "--model", "scenes", file}).objects();
+  ASSERT_EQ(objects.size(), 1u);
+  EXPECT_EQ(objects[0]["multi_label"], true);
+}
+
+TEST_F(CommandLineTest, UploadOfAMultiLabelDatasetSaysSo) {
+  const auto folder = TestFolder();
+  MakeFile(folder / "sea" / "a.jpg", "a");
+  const Result plain = Run({"dataset", "upload", folder.string(), "--name", "d"});
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_FALSE(server_.datasets.header.has_multi_label());
+  const Result multi = Run({"dataset", "upload", folder.string(), "--name", "d", "--multi-label"});
+  EXPECT_EQ(multi.status, 0) << multi.err;
+  EXPECT_TRUE(server_.datasets.header.multi_label());
+  EXPECT_THAT(multi.out, HasSubstr(", multi-label\n"));
+}
+
+TEST_F(CommandLineTest, DatasetListTellsTheKind) {
+  const Result result = Run({"dataset", "list"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, testing::MatchesRegex("first\t.*\tsingle\nsecond\t.*\tmulti\n"));
+}
+
 TEST_F(CommandLineTest, ClassifyKeepsRequestsBelow16MiB) {
   const auto folder = TestFolder();
   std::vector<std::string> args = {"classify", "--model", "flowers"};

@@ -37,6 +37,7 @@ class FakeDatasetService : public v1::DatasetService::Service {
     }
     response->mutable_dataset()->set_name(header.name());
     response->mutable_dataset()->set_version("sha256:abc");
+    response->mutable_dataset()->set_multi_label(header.multi_label());
     return grpc::Status::OK;
   }
 
@@ -60,7 +61,9 @@ class FakeDatasetService : public v1::DatasetService::Service {
 
   grpc::Status ListDatasets(grpc::ServerContext*, const v1::ListDatasetsRequest* request,
                             v1::ListDatasetsResponse* response) override {
-    response->add_datasets()->set_name(request->page_token().empty() ? "first" : "second");
+    v1::Dataset* const dataset = response->add_datasets();
+    dataset->set_name(request->page_token().empty() ? "first" : "second");
+    dataset->set_multi_label(!request->page_token().empty());
     if (request->page_token().empty()) response->set_next_page_token("more");
     return grpc::Status::OK;
   }
@@ -160,23 +163,33 @@ class FakeJobService : public v1::JobService::Service {
   std::vector<int64_t> asked_from_ ABSL_GUARDED_BY(mu_);
 };
 
-// Has one model, "flowers"; refuses a request that holds the picture "bad".
+// Has two models, "flowers" and the multi-label "scenes"; refuses a request that holds the picture "bad".
 class FakeInferenceService : public v1::InferenceService::Service {
  public:
   grpc::Status Classify(grpc::ServerContext*, const v1::ClassifyRequest* request,
                         v1::ClassifyResponse* response) override {
-    if (request->model() != "flowers") return grpc::Status(grpc::StatusCode::NOT_FOUND, "model: no such model");
+    const bool multi_label = request->model() == "scenes";
+    if (!multi_label && request->model() != "flowers")
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, "model: no such model");
     request_sizes.push_back(request->images_size());
     for (const std::string& image : request->images()) {
       if (image == "bad") {
         return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
                             absl::StrCat("images[", response->results_size(), "]: cannot be decoded"));
       }
-      v1::Prediction* prediction = response->add_results()->add_predictions();
+      v1::ImageResult* const result = response->add_results();
+      v1::Prediction* prediction = result->add_predictions();
       prediction->set_label(image.substr(0, 20));
       prediction->set_probability(0.97F);
+      if (!multi_label) continue;
+      for (const float probability : {0.5F, 0.25F}) {
+        v1::Prediction* const other = result->add_predictions();
+        other->set_label("sky");
+        other->set_probability(probability);
+      }
     }
-    response->set_model("flowers/3");
+    response->set_model(absl::StrCat(request->model(), "/3"));
+    response->set_multi_label(multi_label);
     return grpc::Status::OK;
   }
 

@@ -18,6 +18,7 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 v1::JobEvent Progress(int64_t done, int64_t total) {
   v1::JobEvent event;
@@ -195,6 +196,44 @@ TEST(FormatEventTest, EvaluationHasCalibration) {
   const std::string text = FormatEvaluation(evaluation, false);
   EXPECT_THAT(text, HasSubstr("calibration: error 0.0200 at temperature 1.350, 0.0500 without\n"));
   EXPECT_THAT(text, HasSubstr("Brier score 0.1300, 0.1500 uncalibrated\n"));
+}
+
+TEST(FormatTest, ScoreOfAMultiLabelModelIsItsMap) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  EXPECT_EQ(FormatScore(evaluation), "94.2 %");
+  evaluation.mutable_multi_label()->set_mean_average_precision(0.812);
+  EXPECT_EQ(FormatScore(evaluation), "mAP 81.2 %");
+}
+
+TEST(FormatEventTest, MultiLabelEvaluationHasItsOwnNumbers) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  evaluation.mutable_classes(0)->set_average_precision(0.875);
+  evaluation.mutable_multi_label()->set_mean_average_precision(0.812);
+  evaluation.mutable_multi_label()->set_micro_f1(0.8);
+  evaluation.mutable_multi_label()->set_macro_f1(0.75);
+  evaluation.mutable_multi_label()->set_hamming_loss(0.05);
+  EXPECT_THAT(FormatEvaluation(evaluation, true),
+              StartsWith("mAP 81.2 %, F1 0.800 micro, 0.750 macro, Hamming loss 0.0500\n"
+                         "all classes right 94.2 % (95 % interval 92.1 % to 95.8 %) on 1,200 images of the test split, "
+                         "loss 0.0000, calibration error 0.0000\n"
+                         "CLASS  PRECISION  RECALL     F1  IMAGES     AP\n"
+                         "rose       0.500   0.000  0.000       7  0.875\n"));
+}
+
+TEST(FormatEventTest, SuspectsOfAMultiLabelEvaluationAreOneDecisionEach) {
+  v1::Evaluation evaluation = SampleEvaluation();
+  v1::SuspectPicture* const missed = evaluation.add_mistakes();
+  missed->set_file_name("a.jpg");
+  missed->set_label("rose");
+  missed->set_confidence(0.97);
+  v1::SuspectPicture* const added = evaluation.add_mistakes();
+  added->set_file_name("b.jpg");
+  added->set_predicted("rose");
+  added->set_confidence(0.91);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              HasSubstr("most confident mistakes:\n"
+                        "  a.jpg: labelled rose, the network says no with 97.0 %\n"
+                        "  b.jpg: not labelled rose, the network says yes with 91.0 %\n"));
 }
 
 TEST(FormatEventTest, EvaluationTellsTheLastEpochsAccuracyWhenItIsAnother) {

@@ -31,6 +31,33 @@ def picture(label, seed):
     return png(SIDE_PX, SIDE_PX, bytes(rgb))
 
 
+def halves(left, right, seed):
+    """A picture whose two halves have a class each, or None for neither."""
+    rng = random.Random(f"{left} {right} {seed}")
+    rgb = bytearray()
+    for _ in range(SIDE_PX):
+        for label in (left, right):
+            noise = rng.randbytes(SIDE_PX // 2 * 3)
+            for i, value in enumerate(noise):
+                low = 150 if label is not None and i % 3 == CLASSES[label] else 0
+                rgb.append(low + value * 105 // 255)
+    return png(SIDE_PX, SIDE_PX, bytes(rgb))
+
+
+def write_halves(folder, per_pair, first_seed=0):
+    """FOLDER/picture of each pair of classes or None, left and right. Returns the sets of labels by path."""
+    os.makedirs(folder, exist_ok=True)
+    labels = {}
+    for left in (None, *CLASSES):
+        for right in (None, *CLASSES):
+            for seed in range(first_seed, first_seed + per_pair):
+                path = os.path.join(folder, f"{left}-{right}-{seed}.png")
+                with open(path, "wb") as f:
+                    f.write(halves(left, right, seed))
+                labels[path] = {left, right} - {None}
+    return labels
+
+
 def write_folder(folder, per_class, first_seed=0):
     """FOLDER/CLASS/picture. Returns the labels by path."""
     labels = {}

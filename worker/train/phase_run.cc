@@ -64,9 +64,11 @@ int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets, bool m
   const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
   int64_t correct = 0;
   for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
-    const bool right = multi_label ? std::equal(z, z + classes, t, [](float a, float b) { return (a >= 0) == (b >= 0.5f); })
-                                   : std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
-    correct += right;
+    if (multi_label) {
+      correct += std::equal(z, z + classes, t, [](float logit, float target) { return (logit >= 0) == (target >= 0.5f); });
+    } else {
+      correct += std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
+    }
   }
   return correct;
 }

@@ -14,6 +14,7 @@
 #include "server/store/model_store.h"
 #include "server/store/schema.h"
 #include "server/store/sql.h"
+#include "soci/sqlite3/soci-sqlite3.h"
 #include "tests/server/store/store_fixture.h"
 
 namespace graft {
@@ -68,44 +69,23 @@ TEST_F(DatabaseTest, NewerSchemaIsFailedPrecondition) {
   EXPECT_EQ(Database::Open({url(), 1}).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-// The models' tables as schema 2 had them.
 const char* const kModelsOfSchema2[] = {
-    "DROP TABLE model_aliases",
-    "DROP TABLE model_versions",
-    "CREATE TABLE model_versions ("
-    " model TEXT NOT NULL REFERENCES models (name),"
-    " version BIGINT NOT NULL,"
-    " create_time_us BIGINT NOT NULL,"
-    " job_id TEXT NOT NULL UNIQUE,"
-    " backbone TEXT NOT NULL,"
-    " backbone_digest TEXT NOT NULL,"
-    " split_point INTEGER NOT NULL,"
-    " checkpoint_digest TEXT NOT NULL,"
-    " checkpoint_bytes BIGINT NOT NULL,"
-    " dataset TEXT NOT NULL,"
-    " dataset_version TEXT NOT NULL,"
-    " evaluation_pb TEXT NOT NULL,"
-    " details_pb TEXT NOT NULL,"
-    " PRIMARY KEY (model, version))",
-    "CREATE TABLE model_aliases ("
-    " model TEXT NOT NULL,"
-    " alias TEXT NOT NULL,"
-    " version BIGINT NOT NULL,"
-    " PRIMARY KEY (model, alias),"
-    " FOREIGN KEY (model, version) REFERENCES model_versions (model, version))",
     "INSERT INTO models (name, last_version) VALUES ('flowers', 7)",
     "INSERT INTO model_versions VALUES ('flowers', 7, 12, 'job-old', 'resnet18', 'sha256:b', 3, 'sha256:c', 1234,"
     " 'set', 'v1', '', '')",
     "INSERT INTO model_aliases VALUES ('flowers', 'default', 7)",
     "INSERT INTO model_aliases VALUES ('flowers', 'canary', 7)",
-    "UPDATE schema_version SET version = 2",
 };
 
 TEST_F(DatabaseTest, ModelsOfSchema2KeepTheirVersionsAndAliases) {
-  ASSERT_TRUE(db_->Write("go back", [](soci::session& sql) {
-                   for (const char* statement : kModelsOfSchema2) Execute(sql, statement);
-                   return absl::OkStatus();
-                 }).ok());
+  db_.reset();
+  const std::string path = directory_.path() + "/graft.db";
+  std::filesystem::remove(path);
+  {
+    soci::session sql(*soci::factory_sqlite3(), path);
+    ASSERT_TRUE(MigrateSchema(sql, 2).ok());
+    for (const char* statement : kModelsOfSchema2) Execute(sql, statement);
+  }
   Reopen();
   ModelStore models(db_.get());
   const auto model = models.Get("flowers");

@@ -64,11 +64,44 @@ inline Dataset ColourDataset(int classes, int train, int validation, int test = 
       for (int label = 0; label < classes; ++label) {
         const std::string id = absl::StrCat(split, "-", label, "-", i);
         (*files)[id] = ColourBmp(ClassColour(label), 8, 50, seed++);
-        examples->push_back({id, label, id});
+        examples->push_back({id, label, id, {}});
       }
     }
   };
   for (int label = 0; label < classes; ++label) data.class_names.push_back(std::array{"red", "green", "blue"}[label]);
+  add("train", train, &data.train);
+  add("validation", validation, &data.validation);
+  add("test", test, &data.test);
+  data.read = [files](const std::string& id) -> absl::StatusOr<std::string> {
+    const auto it = files->find(id);
+    if (it == files->end()) return absl::NotFoundError("no such file");
+    return it->second;
+  };
+  return data;
+}
+
+// Noisy 8x8 pictures of a multi-label dataset: each of the eight sets of red, green and blue light up so many pictures
+// of each split; none of them is a dark picture.
+inline Dataset LightsDataset(int train, int validation, int test = 0) {
+  Dataset data = ColourDataset(3, 0, 0);
+  data.multi_label = true;
+  auto files = std::make_shared<std::map<std::string, std::string>>();
+  uint32_t seed = 1;
+  const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
+    for (int i = 0; i < 8 * count; ++i) {
+      Example example;
+      example.id = example.name = absl::StrCat(split, "-", i);
+      example.label = -1;
+      std::array<int, 3> colour{60, 60, 60};
+      for (int c = 0; c < 3; ++c) {
+        if ((i >> c) % 2 == 0) continue;
+        example.labels.push_back(c);
+        colour[c] = 200;
+      }
+      (*files)[example.id] = ColourBmp(colour, 8, 20, seed++);
+      examples->push_back(example);
+    }
+  };
   add("train", train, &data.train);
   add("validation", validation, &data.validation);
   add("test", test, &data.test);

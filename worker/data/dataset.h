@@ -9,9 +9,10 @@
 namespace graft {
 
 struct Example {
-  std::string id;  // what ImageReader takes: the digest of the encoded picture
-  int label = 0;   // index into class_names
-  std::string name;  // of the file, for people
+  std::string id;     // what ImageReader takes: the digest of the encoded picture
+  int label = 0;      // index into class_names; of a multi-label dataset -1
+  std::string name;   // of the file, for people
+  std::vector<int> labels;  // of a multi-label dataset: ascending, may be empty
 };
 
 inline std::vector<int> LabelsOf(const std::vector<Example>& examples) {
@@ -29,6 +30,7 @@ struct Dataset {
   std::vector<std::string> class_names;
   std::vector<Example> train, validation, test;
   ImageReader read;
+  bool multi_label = false;  // each picture has any number of classes
 };
 
 }  // namespace graft

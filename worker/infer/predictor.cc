@@ -51,6 +51,7 @@ absl::StatusOr<std::shared_ptr<const Predictor>> Predictor::Load(absl::string_vi
   predictor->backbone_ = std::move(backbone);
   predictor->split_point_ = checkpoint.split_point;
   predictor->class_names_ = checkpoint.class_names;
+  predictor->multi_label_ = checkpoint.multi_label;
   predictor->preprocessing_ = checkpoint.preprocessing;
   predictor->prefix_key_ = PrefixKey(*predictor->backbone_, checkpoint.split_point, checkpoint.preprocessing);
   RETURN_IF_ERROR(TryTorch("load the model", [&]() -> absl::Status {
@@ -97,8 +98,9 @@ at::Tensor Predictor::Prefix(const at::Tensor& images) const { return backbone_-
 at::Tensor Predictor::Probabilities(const at::Tensor& activations) const {
   torch::NoGradGuard no_grad;
   if (suffix_ == nullptr) return at::softmax(backbone_->OwnLogits(activations), 1).cpu();
-  const at::Tensor logits = suffix_->network.Forward(activations);
-  return at::softmax(suffix_->temperature == 1 ? logits : logits / suffix_->temperature, 1).cpu();
+  at::Tensor logits = suffix_->network.Forward(activations);
+  if (suffix_->temperature != 1) logits = logits / suffix_->temperature;
+  return (multi_label_ ? at::sigmoid(logits) : at::softmax(logits, 1)).cpu();
 }
 
 }  // namespace graft

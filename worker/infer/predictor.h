@@ -33,6 +33,8 @@ class Predictor {
   const Backbone& backbone() const { return *backbone_; }
   int split_point() const { return split_point_; }
   const std::vector<std::string>& class_names() const { return class_names_; }
+  // Each class has a probability of its own: a picture may have any number of them.
+  bool multi_label() const { return multi_label_; }
   const PreprocessSpec& preprocessing() const { return preprocessing_; }
   // Predictors with equal keys can share one prefix pass over a mixed batch.
   const std::string& prefix_key() const { return prefix_key_; }
@@ -40,7 +42,8 @@ class Predictor {
 
   // Both record no gradients and may throw c10::Error: call them inside TryTorch().
   at::Tensor Prefix(const at::Tensor& images) const;          // float32 [n, 3, h, w] -> activations [n, ...]
-  at::Tensor Probabilities(const at::Tensor& activations) const;  // -> float32 [n, classes] on the CPU, rows sum to 1
+  // -> float32 [n, classes] on the CPU; rows sum to 1, but with multi_label()
+  at::Tensor Probabilities(const at::Tensor& activations) const;
 
  private:
   struct Suffix;
@@ -49,6 +52,7 @@ class Predictor {
   std::unique_ptr<Suffix> suffix_;  // null: the backbone's own classifier
   int split_point_ = 0;
   std::vector<std::string> class_names_;
+  bool multi_label_ = false;
   PreprocessSpec preprocessing_;
   std::string prefix_key_;
   int64_t bytes_ = 0;

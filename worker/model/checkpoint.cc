@@ -68,7 +68,11 @@ absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
   out->temperature = json.at("temperature").get<double>();
   out->training_config = json.at("training").dump();
   if (!std::isfinite(out->temperature) || out->temperature <= 0) return Bad("temperature is not positive");
-  if (out->class_names.size() < 2) return Bad("fewer than two classes");
+  // Only multi-label ones have it.
+  if (json.contains("multi_label")) out->multi_label = json.at("multi_label").get<bool>();
+  if (out->class_names.size() < (out->multi_label ? 1 : 2)) {
+    return Bad(out->multi_label ? "no classes" : "fewer than two classes");
+  }
   // Older checkpoints lack it: all were linear.
   if (json.contains("head")) RETURN_IF_ERROR(ParseHead(json.at("head"), &out->head));
   return ParsePreprocessing(json.at("preprocessing"), &out->preprocessing);
@@ -80,7 +84,7 @@ std::string SerializeCheckpoint(const Checkpoint& c) {
   SafeTensors file;
   for (const auto& [name, tensor] : c.weights) file.tensors.emplace(kWeights + name, tensor);
   file.tensors.emplace(kGolden, c.golden_logits);
-  const nlohmann::json json = {
+  nlohmann::json json = {
       {"format", kFormat},
       {"backbone", c.backbone},
       {"backbone_digest", c.backbone_digest},
@@ -90,6 +94,7 @@ std::string SerializeCheckpoint(const Checkpoint& c) {
       {"preprocessing", ToJson(c.preprocessing)},
       {"temperature", c.temperature},
       {"training", nlohmann::json::parse(c.training_config.empty() ? "{}" : c.training_config)}};
+  if (c.multi_label) json["multi_label"] = true;
   file.metadata["graft"] = json.dump();
   return SerializeSafeTensors(file);
 }

@@ -18,17 +18,18 @@
 
 namespace graft {
 
-// A picture worth a person's look.
+// A picture worth a person's look. Of a multi-label dataset one of label and predicted is -1: label c and predicted -1
+// is "labelled c, but the network says no", label -1 and predicted c "not labelled c, but the network says c".
 struct Suspect {
   std::string name;
   int label = 0, predicted = 0;  // class indices
-  double confidence = 0;         // probability of `predicted`
+  double confidence = 0;         // probability of what the network says
 };
 
 struct CrossValidated {
   int folds = 0;
   double mean = 0, standard_deviation = 0;  // of the folds' accuracies
-  std::vector<int64_t> confusion;           // out of fold, row-major [true][predicted]
+  std::vector<int64_t> confusion;           // out of fold, row-major [true][predicted]; multi-label: empty
 };
 
 struct LearningCurve {

@@ -80,6 +80,7 @@ class Chooser {
       : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
 
   absl::StatusOr<AutoChoice> Run() {
+    RETURN_IF_ERROR(CheckForLabels(options_.recipe, data_.multi_label));
     SplitTrainingPictures();
     if (inner_.validation.empty()) {
       return absl::InvalidArgumentError("dataset: got one training picture a class, want more to compare trainings on");
@@ -93,6 +94,8 @@ class Chooser {
  private:
   AutoReport& report() { return choice_.report; }
   void Say(std::string sentence) { report().reasons.push_back(std::move(sentence)); }
+  // What a picture must be to count as right.
+  const char* Right() const { return data_.multi_label ? "right in every class" : "right"; }
   double SecondsLeft() const { return options_.budget_seconds - watch_.seconds(); }
 
   absl::Status Rank() {
@@ -102,7 +105,7 @@ class Chooser {
     for (const std::string& sentence : ranking.left_out) Say(sentence);
     const RankedBackbone& best = report().backbones.front();
     Say(absl::StrCat("Of ", report().backbones.size(), " backbones ", best.name,
-                     " suits these pictures best: a linear probe on its frozen features is right for ",
+                     " suits these pictures best: a linear probe on its frozen features is ", Right(), " for ",
                      Percent(best.accuracy), " (standard deviation of ", kRankingFolds, " folds ",
                      Percent(best.standard_deviation), ", log-loss ", absl::StrFormat("%.3f", best.log_loss),
                      ", LogME ", absl::StrFormat("%.3f", best.log_me), ")."));
@@ -113,6 +116,7 @@ class Chooser {
     HoldOut(data_.train, kHoldout, options_.train.seed, &inner_.train, &inner_.validation);
     inner_.class_names = data_.class_names;
     inner_.read = data_.read;
+    inner_.multi_label = data_.multi_label;
   }
 
   // A recipe in which `set` fills in what the user left open.
@@ -193,7 +197,7 @@ class Chooser {
     const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
     const auto cut = [&](std::vector<Example>* examples) {
       std::vector<Example> kept;
-      for (const int64_t i : StratifiedSubset(LabelsOf(*examples), share, options_.train.seed)) {
+      for (const int64_t i : StratifiedSubset(Labelling::Of(*examples), share, options_.train.seed)) {
         kept.push_back((*examples)[i]);
       }
       *examples = std::move(kept);
@@ -219,7 +223,9 @@ class Chooser {
   }
 
   bool RuleSaysFrozen() const {
-    const double a_class = static_cast<double>(data_.train.size()) / static_cast<double>(data_.class_names.size());
+    size_t labels = 0;
+    for (const Example& example : data_.train) labels += example.label >= 0 ? 1 : example.labels.size();
+    const double a_class = static_cast<double>(labels) / static_cast<double>(data_.class_names.size());
     return a_class < kFewImagesAClass || choice_.report.backbones.front().accuracy > kGoodProbe;
   }
 
@@ -245,7 +251,7 @@ class Chooser {
     report().trainings[best].chosen = true;
     choice_.recipe = candidates[best].recipe;
     const TriedTraining& chosen = report().trainings[best];
-    Say(absl::StrCat("Chosen: ", chosen.what, ", right for ", Percent(*chosen.accuracy), " of ",
+    Say(absl::StrCat("Chosen: ", chosen.what, ", ", Right(), " for ", Percent(*chosen.accuracy), " of ",
                      inner_.validation.size(), " held-out training pictures (standard error ",
                      Percent(chosen.standard_error), "). It is now trained on all training pictures."));
     return absl::OkStatus();

@@ -20,7 +20,7 @@ namespace graft {
 // A backbone as AUTO sees it, without training.
 struct RankedBackbone {
   std::string name;
-  double accuracy = 0, standard_deviation = 0;  // of a linear probe's folds
+  double accuracy = 0, standard_deviation = 0;  // of a linear probe's folds; of exact matches if multi-label
   double log_loss = 0;                          // of the probe, out of fold, nats
   double log_me = 0;                            // worker/train/logme.h
   double seconds = 0;                           // for the features of the training pictures and these numbers
@@ -60,14 +60,15 @@ struct AutoOptions {
 
 // Chooses a backbone and how to train on it. Backbones are ranked by a cross-validated linear probe on their features
 // (and LogME, You et al. 2021, arXiv:2102.11005); on the best, trainings are tried on four fifths of the training split
-// and compared on the held-out fifth. The validation split is not looked at. A training that would leave no time to
-// train what is chosen on the whole split is not tried. `observer` is told of progress and, as warnings, of nothing:
-// the report says it all.
+// and compared on the held-out fifth, by accuracy (of a multi-label dataset by exact matches). The validation split is
+// not looked at. A training that would leave no time to train what is chosen on the whole split is not tried.
+// `observer` is told of progress and, as warnings, of nothing: the report says it all.
 //
 // Rule of thumb, as the prior of the comparison: with few pictures a class or a good probe keep the backbone frozen,
 // else fine-tune; what it speaks against must be better by a standard error (Yosinski et al. 2014, arXiv:1411.1792;
 // Kornblith et al. 2019, arXiv:1805.08974).
-//   InvalidArgument  what the recipe asks for fits no training; no class has two training pictures
+//   InvalidArgument  what the recipe asks for fits no training, or not the dataset's kind; no class has two training
+//                    pictures
 //   others as options.load() for the last backbone, when none can be used, and as Train()
 absl::StatusOr<AutoChoice> ChooseTraining(const AutoOptions& options, const Dataset& data, WorkerPool* pool,
                                           TrainObserver* observer, const CancelToken& cancel);

@@ -38,7 +38,7 @@ std::vector<Example> Sample(const std::vector<Example>& examples, uint64_t seed)
   if (static_cast<int64_t>(examples.size()) <= kProbeImages) return examples;
   const double share = static_cast<double>(kProbeImages) / static_cast<double>(examples.size());
   std::vector<Example> sample;
-  for (const int64_t i : StratifiedSubset(LabelsOf(examples), share, seed)) sample.push_back(examples[i]);
+  for (const int64_t i : StratifiedSubset(Labelling::Of(examples), share, seed)) sample.push_back(examples[i]);
   return sample;
 }
 
@@ -54,7 +54,7 @@ class Ranker {
     ASSIGN_OR_RETURN(const auto backbone, options_.load(name));
     ASSIGN_OR_RETURN(const at::Tensor features, Features(backbone));
     const auto classes = static_cast<int>(data_.class_names.size());
-    const std::vector<int> labels = LabelsOf(examples_);
+    const Labelling labels = Labelling::Of(examples_);
     const int folds = std::min<int>(kRankingFolds, static_cast<int>(examples_.size()));
     ASSIGN_OR_RETURN(const CrossValidation probe, CrossValidateProbe(features, labels, classes, folds,
                                                                      options_.train.seed, {}, pool_, cancel_));

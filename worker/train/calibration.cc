@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "worker/base/status.h"
+#include "worker/train/decisions.h"
 #include "worker/train/folds.h"
 
 namespace graft {
@@ -58,12 +59,12 @@ bool CanFit(const std::vector<float>& logits, const std::vector<int>& labels, si
   return false;
 }
 
-// Each row divided by the temperature that the other folds' rows want.
-std::vector<float> ScaledByOtherFolds(const std::vector<float>& logits, const std::vector<int>& labels, int classes,
-                                      int folds) {
+// Each row divided by the temperature that the other folds' rows want. The rows of one picture are in its fold.
+std::vector<float> ScaledByOtherFolds(const Decisions& decisions, const std::vector<int>& fold_of_picture, int folds) {
+  const auto& [logits, labels, classes, each] = decisions;
   const size_t n = labels.size(), k = static_cast<size_t>(classes);
-  folds = std::max(1, std::min(folds, static_cast<int>(n)));
-  const std::vector<int> fold_of = StratifiedFolds(labels, folds, kFoldSeed);
+  std::vector<int> fold_of(n);
+  for (size_t i = 0; i < n; ++i) fold_of[i] = fold_of_picture[i / static_cast<size_t>(each)];
   std::vector<float> scaled(logits.size());
   for (int fold = 0; fold < folds; ++fold) {
     std::vector<float> other_logits;
@@ -79,6 +80,21 @@ std::vector<float> ScaledByOtherFolds(const std::vector<float>& logits, const st
     }
   }
   return scaled;
+}
+
+// The decisions' own logits, and `scaled` ones at `temperature`.
+Calibration Compare(const Decisions& decisions, const std::vector<float>& scaled, double temperature) {
+  const auto& [logits, labels, classes, each] = decisions;
+  const std::vector<float> before = Softmax(logits, classes, 1), after = Softmax(scaled, classes, temperature);
+  Calibration result;
+  result.temperature = temperature;
+  result.ece_before = ExpectedCalibrationError(before, labels, classes);
+  result.ece_after = ExpectedCalibrationError(after, labels, classes);
+  result.brier_before = BrierScore(before, labels, classes);
+  result.brier_after = BrierScore(after, labels, classes);
+  result.nll_before = NegativeLogLikelihood(logits, labels, classes, 1);
+  result.nll_after = NegativeLogLikelihood(scaled, labels, classes, temperature);
+  return result;
 }
 
 }  // namespace
@@ -169,19 +185,18 @@ double FitTemperature(const std::vector<float>& logits, const std::vector<int>& 
   return std::exp(s);
 }
 
-Calibration CrossFitCalibration(const std::vector<float>& logits, const std::vector<int>& labels, int classes,
-                                int folds) {
-  CheckShape(logits, labels, classes);
-  const std::vector<float> scaled = ScaledByOtherFolds(logits, labels, classes, folds);
-  const std::vector<float> before = Softmax(logits, classes, 1), after = Softmax(scaled, classes, 1);
-  Calibration result;
-  result.temperature = FitTemperature(logits, labels, classes);
-  result.ece_before = ExpectedCalibrationError(before, labels, classes);
-  result.ece_after = ExpectedCalibrationError(after, labels, classes);
-  result.brier_before = BrierScore(before, labels, classes);
-  result.brier_after = BrierScore(after, labels, classes);
-  result.nll_before = NegativeLogLikelihood(logits, labels, classes, 1);
-  result.nll_after = NegativeLogLikelihood(scaled, labels, classes, 1);
+Calibration MeasureCalibration(const std::vector<float>& logits, const Labelling& labels, int classes,
+                               double temperature) {
+  const Decisions decisions = DecisionsOf(labels, logits, classes);
+  return Compare(decisions, decisions.logits, temperature);
+}
+
+Calibration CrossFitCalibration(const std::vector<float>& logits, const Labelling& labels, int classes, int folds) {
+  const Decisions decisions = DecisionsOf(labels, logits, classes);
+  folds = std::max(1, std::min(folds, static_cast<int>(labels.size())));
+  const std::vector<float> scaled = ScaledByOtherFolds(decisions, StratifiedFolds(labels, folds, kFoldSeed), folds);
+  Calibration result = Compare(decisions, scaled, 1);
+  result.temperature = FitTemperature(decisions.logits, decisions.labels, decisions.classes);
   return result;
 }
 

@@ -2,10 +2,14 @@
 
 #include <vector>
 
+#include "worker/data/labelling.h"
+
 namespace graft {
 
 // Temperature scaling: probabilities are softmax(logits / temperature), one number for the whole network, which never
-// changes the predicted class. Matrices are row-major [labels.size()][classes], labels are in [0, classes).
+// changes the predicted class. Matrices are row-major [labels.size()][classes], labels are in [0, classes). Of a
+// multi-label dataset probabilities are sigmoid(logits / temperature), and everything is said about the decisions of a
+// picture for or against a class (worker/train/decisions.h), which count alike.
 //
 // Threads:  pure functions.
 // Source:   Guo et al. 2017, On calibration of modern neural networks (arXiv:1706.04599), sections 2 and 4.2.
@@ -37,10 +41,13 @@ double BrierScore(const std::vector<float>& probabilities, const std::vector<int
 // likelihood then grows for ever as the temperature falls, but a perfect score on a few pictures proves no certainty).
 double FitTemperature(const std::vector<float>& logits, const std::vector<int>& labels, int classes);
 
+// What scaling by `temperature` does to these pictures, which it was not fitted on.
+Calibration MeasureCalibration(const std::vector<float>& logits, const Labelling& labels, int classes,
+                               double temperature);
+
 // What scaling does to pictures its temperature was not fitted on: the pictures of each fold, StratifiedFolds(labels,
 // folds, 0), are scaled by the temperature of the others; before and after are over all pictures. `temperature` is
 // fitted on all. Fewer pictures than folds are left out one by one.
-Calibration CrossFitCalibration(const std::vector<float>& logits, const std::vector<int>& labels, int classes,
-                                int folds = 5);
+Calibration CrossFitCalibration(const std::vector<float>& logits, const Labelling& labels, int classes, int folds = 5);
 
 }  // namespace graft

@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint64_t kStream = 0x62616c;  // "bal": keeps these numbers apart from other users of the same seed
 
+constexpr double kLargestPositiveWeight = 100;
+
 // The pictures of each class, in their order.
 std::vector<std::vector<int64_t>> ByClass(const std::vector<int>& labels, int classes) {
   std::vector<std::vector<int64_t>> pictures(classes);
@@ -30,11 +32,27 @@ void Shuffle(std::vector<T>* values, CounterRandom* random) {
 
 }  // namespace
 
+absl::Status CheckForLabels(ClassBalance balance, bool multi_label) {
+  if (!multi_label || balance != ClassBalance::kSampling) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "class_balance: got sampling, want none or weights: a picture of a multi-label dataset has no one class to be "
+      "drawn by");
+}
+
 std::vector<double> BalancedWeights(const std::vector<int>& labels, int classes) {
   std::vector<double> weights;
   for (const std::vector<int64_t>& pictures : ByClass(labels, classes)) {
     const double fair_share = static_cast<double>(labels.size()) / classes;
     weights.push_back(pictures.empty() ? 0 : fair_share / static_cast<double>(pictures.size()));
+  }
+  return weights;
+}
+
+std::vector<double> PositiveWeights(const Labelling& labels, int classes) {
+  std::vector<double> weights;
+  for (const int64_t count : labels.Counts(classes)) {
+    const auto with = static_cast<double>(count), without = static_cast<double>(labels.size()) - with;
+    weights.push_back(count == 0 ? 1 : std::clamp(without / with, 1 / kLargestPositiveWeight, kLargestPositiveWeight));
   }
   return weights;
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "worker/train/calibration.h"
+#include "worker/train/decisions.h"
 
 namespace graft {
 namespace {
@@ -25,6 +27,87 @@ void FillClassMetrics(Evaluation* e) {
     m.recall = Ratio(hits, static_cast<double>(support));
     m.f1 = Ratio(2 * m.precision * m.recall, m.precision + m.recall);
   }
+}
+
+// Decisions about one class, or all.
+struct Counts {
+  int64_t hits = 0, false_alarms = 0, misses = 0;
+
+  void Add(bool truth, bool said) {
+    hits += truth && said;
+    false_alarms += !truth && said;
+    misses += truth && !said;
+  }
+  int64_t wrong() const { return false_alarms + misses; }
+  double f1() const { return Ratio(2.0 * static_cast<double>(hits), static_cast<double>(2 * hits + wrong())); }
+};
+
+// log(1 + exp(z)), without overflow.
+double Softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
+
+void FillClass(const std::vector<float>& scores, const std::vector<bool>& truth, ClassMetrics* m, Counts* counts) {
+  for (size_t i = 0; i < scores.size(); ++i) counts->Add(truth[i], scores[i] >= 0);
+  const auto hits = static_cast<double>(counts->hits);
+  m->support = counts->hits + counts->misses;
+  m->precision = Ratio(hits, static_cast<double>(counts->hits + counts->false_alarms));
+  m->recall = Ratio(hits, static_cast<double>(m->support));
+  m->f1 = counts->f1();
+  m->average_precision = AveragePrecision(scores, truth);
+}
+
+// Of each class, and of them together.
+void FillMultiLabel(const std::vector<float>& logits, const Labelling& labels, Evaluation* e) {
+  const size_t n = labels.size(), k = e->classes.size();
+  MultiLabelMetrics& all = e->multi_label.emplace();
+  Counts total;
+  int64_t classes_with_pictures = 0;
+  for (size_t c = 0; c < k; ++c) {
+    std::vector<float> scores(n);
+    std::vector<bool> truth(n);
+    for (size_t i = 0; i < n; ++i) {
+      scores[i] = logits[i * k + c];
+      truth[i] = labels.Has(i, static_cast<int>(c));
+    }
+    Counts counts;
+    ClassMetrics& m = e->classes[c];
+    FillClass(scores, truth, &m, &counts);
+    total.hits += counts.hits;
+    total.false_alarms += counts.false_alarms;
+    total.misses += counts.misses;
+    classes_with_pictures += m.support > 0;
+    all.mean_average_precision += m.average_precision;
+    all.macro_f1 += m.f1 / static_cast<double>(k);
+  }
+  all.mean_average_precision = Ratio(all.mean_average_precision, static_cast<double>(classes_with_pictures));
+  all.micro_f1 = total.f1();
+  all.hamming_loss = Ratio(static_cast<double>(total.wrong()), static_cast<double>(n * k));
+}
+
+Evaluation EvaluateMultiLabel(const std::vector<std::string>& class_names, const Labelling& labels,
+                              const std::vector<float>& logits, double temperature) {
+  const size_t k = class_names.size(), n = labels.size();
+  Evaluation e;
+  e.image_count = static_cast<int64_t>(n);
+  for (const std::string& name : class_names) e.classes.push_back({name});
+  int64_t right = 0;
+  for (size_t i = 0; i < n; ++i) {
+    bool all_right = true;
+    for (size_t c = 0; c < k; ++c) {
+      const double z = logits[i * k + c] / temperature;
+      const bool truth = labels.Has(i, static_cast<int>(c));
+      e.loss += Softplus(truth ? -z : z);
+      all_right &= (z >= 0) == truth;
+    }
+    right += all_right;
+  }
+  e.loss = Ratio(e.loss, static_cast<double>(n * k));
+  e.accuracy = Ratio(static_cast<double>(right), static_cast<double>(n));
+  e.accuracy_interval = WilsonInterval(right, static_cast<int64_t>(n));
+  const Decisions decisions = DecisionsOf(labels, logits, static_cast<int>(k));
+  e.expected_calibration_error =
+      ExpectedCalibrationError(Softmax(decisions.logits, 2, temperature), decisions.labels, 2);
+  FillMultiLabel(logits, labels, &e);
+  return e;
 }
 
 }  // namespace
@@ -59,6 +142,29 @@ Evaluation Evaluate(const std::vector<std::string>& class_names, const std::vect
   e.expected_calibration_error = ExpectedCalibrationError(probabilities, labels, static_cast<int>(k));
   FillClassMetrics(&e);
   return e;
+}
+
+Evaluation EvaluateLogits(const std::vector<std::string>& class_names, const Labelling& labels,
+                          const std::vector<float>& logits, double temperature) {
+  if (labels.multi_label()) return EvaluateMultiLabel(class_names, labels, logits, temperature);
+  return Evaluate(class_names, labels.one_each(), Softmax(logits, static_cast<int>(class_names.size()), temperature));
+}
+
+double AveragePrecision(const std::vector<float>& scores, const std::vector<bool>& relevant) {
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  const auto support = std::count(relevant.begin(), relevant.end(), true);
+  double area = 0;
+  int64_t hits = 0, hits_before = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    hits += relevant[order[i]];
+    if (i + 1 < order.size() && scores[order[i + 1]] == scores[order[i]]) continue;  // equal scores come together
+    const double precision = static_cast<double>(hits) / static_cast<double>(i + 1);
+    area += precision * static_cast<double>(hits - hits_before) / static_cast<double>(support);
+    hits_before = hits;
+  }
+  return support == 0 ? 0 : area;
 }
 
 }  // namespace graft

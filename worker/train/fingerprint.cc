@@ -21,7 +21,11 @@ std::string Fingerprint(const TrainOptions& options, const Dataset& data, int po
                           "\n", absl::StrJoin(data.class_names, "\t"), "\n"));
   for (const Phase& p : options.phases) sha.Update(KeyOf(p) + "\n");
   for (const auto* split : {&data.train, &data.validation}) {
-    for (const Example& example : *split) sha.Update(absl::StrCat(example.id, " ", example.label, "\n"));
+    for (const Example& example : *split) {
+      // Of a multi-label dataset each picture has its own label -1 and then its labels.
+      sha.Update(absl::StrCat(example.id, " ", example.label, example.labels.empty() ? "" : " ",
+                              absl::StrJoin(example.labels, " "), "\n"));
+    }
     sha.Update("\n");
   }
   return sha.Finish();

@@ -16,6 +16,7 @@
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/train/folds.h"
+#include "worker/train/label_tensors.h"
 
 namespace graft {
 namespace {
@@ -42,8 +43,10 @@ Vector Sum(Vector sum, double factor, const Vector& b) {
 class Objective {
  public:
   // `rows` are standardised, float32 [n, width].
-  Objective(const at::Tensor& rows, const std::vector<int>& labels, int classes, double l2)
-      : rows_(rows), labels_(labels), classes_(classes), width_(rows.size(1)), l2_(l2) {}
+  Objective(const at::Tensor& rows, const Labelling& labels, int classes, double l2)
+      : rows_(rows), labels_(labels), classes_(classes), width_(rows.size(1)), l2_(l2) {
+    if (labels.multi_label()) targets_ = TargetsOf(labels, classes, at::kFloat).t().contiguous();
+  }
 
   int64_t size() const { return classes_ * (width_ + 1); }
 
@@ -52,17 +55,12 @@ class Objective {
 
   double operator()(const Vector& theta, Vector* gradient) const {
     const auto n = static_cast<int64_t>(labels_.size());
-    const at::Tensor log_p =  // [classes, n]: the faster order of OpenBLAS, and softmax works on whole vectors
-        at::log_softmax(at::mm(Weight(theta), rows_.t()).add_(Bias(theta).unsqueeze(1)), 0);
-    at::Tensor residual = log_p.exp();  // softmax - onehot
-    double loss = 0;
-    const float* const log_p_data = log_p.data_ptr<float>();
-    float* const residual_data = residual.data_ptr<float>();
-    for (int64_t i = 0; i < n; ++i) {
-      loss -= log_p_data[labels_[i] * n + i];
-      residual_data[labels_[i] * n + i] -= 1;
-    }
-    loss /= static_cast<double>(n);
+    const at::Tensor logits =  // [classes, n]: the faster order of OpenBLAS, and softmax works on whole vectors
+        at::mm(Weight(theta), rows_.t()).add_(Bias(theta).unsqueeze(1));
+    at::Tensor residual;
+    double loss = (labels_.multi_label() ? SigmoidLoss(logits, &residual) : SoftmaxLoss(logits, &residual)) /
+                  static_cast<double>(n);
+    const float* const residual_data = residual.data_ptr<float>();
     const at::Tensor slope = at::mm(residual, rows_);  // [classes, width]
     const float* const slope_data = slope.data_ptr<float>();
     gradient->resize(size());
@@ -78,6 +76,27 @@ class Objective {
   }
 
  private:
+  // Both: the loss, summed over rows, and its derivative by the logits [classes, n].
+  double SoftmaxLoss(const at::Tensor& logits, at::Tensor* residual) const {
+    const auto n = static_cast<int64_t>(labels_.size());
+    const at::Tensor log_p = at::log_softmax(logits, 0);
+    *residual = log_p.exp();  // softmax - onehot
+    double loss = 0;
+    const float* const log_p_data = log_p.data_ptr<float>();
+    float* const residual_data = residual->data_ptr<float>();
+    const std::vector<int>& labels = labels_.one_each();
+    for (int64_t i = 0; i < n; ++i) {
+      loss -= log_p_data[labels[i] * n + i];
+      residual_data[labels[i] * n + i] -= 1;
+    }
+    return loss;
+  }
+
+  double SigmoidLoss(const at::Tensor& logits, at::Tensor* residual) const {
+    *residual = at::sigmoid(logits) - targets_;
+    return -at::log_sigmoid(logits * (targets_ * 2 - 1)).sum(at::kDouble).item<double>();
+  }
+
   static at::Tensor Float(const Vector& theta, int64_t begin, at::IntArrayRef shape) {
     at::Tensor values = at::empty(shape, at::kFloat);
     std::copy_n(theta.begin() + begin, values.numel(), values.data_ptr<float>());
@@ -85,7 +104,8 @@ class Objective {
   }
 
   const at::Tensor rows_;
-  const std::vector<int>& labels_;
+  const Labelling& labels_;
+  at::Tensor targets_;  // [classes, n], of a multi-label problem
   const int64_t classes_, width_;
   const double l2_;
 };
@@ -153,7 +173,7 @@ bool LineSearch(const Objective& objective, const Vector& direction, Point* poin
 // What every function of this file is called with.
 struct Problem {
   const at::Tensor& features;
-  const std::vector<int>& labels;
+  const Labelling& labels;
   const int classes;
   const LinearProbeOptions& options;
 };
@@ -167,13 +187,9 @@ absl::Status CheckArguments(const Problem& problem) {
   }
   const int64_t n = features.size(0), width = features.size(1);
   if (n == 0 || width == 0) return invalid("features: got [", n, ", ", width, "], want rows and columns");
-  if (static_cast<int64_t>(labels.size()) != n) {
-    return invalid("labels: got ", labels.size(), ", want one for each of ", n, " rows");
-  }
-  if (classes < 2) return invalid("classes: got ", classes, ", want at least 2");
-  for (const int label : labels) {
-    if (label < 0 || label >= classes) return invalid("labels: got ", label, ", want 0 to ", classes - 1);
-  }
+  const int fewest = labels.multi_label() ? 1 : 2;
+  if (classes < fewest) return invalid("classes: got ", classes, ", want at least ", fewest);
+  RETURN_IF_ERROR(CheckLabels(labels, n, classes));
   if (!(options.l2 > 0) || !std::isfinite(options.l2)) return invalid("l2: got ", options.l2, ", want > 0");
   if (options.max_iterations < 1) return invalid("max_iterations: got ", options.max_iterations, ", want >= 1");
   if (!(options.tolerance > 0)) return invalid("tolerance: got ", options.tolerance, ", want > 0");
@@ -211,31 +227,41 @@ struct FoldScore {
   double loss = 0;  // sum over rows
 };
 
+// Sum over rows of the cross-entropy, or of the mean over classes of the binary one.
+double LogLoss(const at::Tensor& logits, const Labelling& labels) {
+  const at::Tensor wide = logits.to(at::kDouble);
+  if (!labels.multi_label()) {
+    const at::Tensor target = at::tensor(labels.one_each(), at::kLong);
+    return at::cross_entropy_loss(wide, target, {}, at::Reduction::Sum).item<double>();
+  }
+  const auto classes = static_cast<int>(logits.size(1));
+  const at::Tensor targets = TargetsOf(labels, classes, at::kDouble);
+  return at::binary_cross_entropy_with_logits(wide, targets, {}, {}, at::Reduction::Sum).item<double>() / classes;
+}
+
 // Fits on the rows outside `fold` and predicts those inside: their rows of `logits`.
 absl::StatusOr<FoldScore> ValidateFold(const Problem& problem, const std::vector<int>& fold_of, int fold,
                                        const CancelToken& cancel, float* logits) {
   const auto& [features, labels, classes, options] = problem;
   std::vector<int64_t> inside, outside;
-  std::vector<int> inside_labels, outside_labels;
   for (size_t i = 0; i < labels.size(); ++i) {
     (fold_of[i] == fold ? inside : outside).push_back(static_cast<int64_t>(i));
-    (fold_of[i] == fold ? inside_labels : outside_labels).push_back(labels[i]);
   }
+  const Labelling inside_labels = labels.At(inside);
   ASSIGN_OR_RETURN(const LinearProbe probe, FitLinearProbe(features.index_select(0, at::tensor(outside, at::kLong)),
-                                                           outside_labels, classes, options, cancel));
+                                                           labels.At(outside), classes, options, cancel));
   const at::Tensor predicted =  // [inside.size(), classes]
       at::addmm(probe.bias, features.index_select(0, at::tensor(inside, at::kLong)), probe.weight.t());
-  const at::Tensor target = at::tensor(inside_labels, at::kLong);
   for (size_t i = 0; i < inside.size(); ++i) {
     std::copy_n(predicted.data_ptr<float>() + i * classes, classes, logits + inside[i] * classes);
   }
-  return FoldScore{predicted.argmax(1).eq(target).to(at::kDouble).mean().item<double>(),
-                   at::cross_entropy_loss(predicted.to(at::kDouble), target, {}, at::Reduction::Sum).item<double>()};
+  return FoldScore{AreRight(predicted, inside_labels).to(at::kDouble).mean().item<double>(),
+                   LogLoss(predicted, inside_labels)};
 }
 
 }  // namespace
 
-absl::StatusOr<LinearProbe> FitLinearProbe(const at::Tensor& features, const std::vector<int>& labels, int classes,
+absl::StatusOr<LinearProbe> FitLinearProbe(const at::Tensor& features, const Labelling& labels, int classes,
                                            const LinearProbeOptions& options, const CancelToken& cancel) {
   const Problem problem{features, labels, classes, options};
   RETURN_IF_ERROR(CheckArguments(problem));
@@ -247,10 +273,9 @@ absl::StatusOr<LinearProbe> FitLinearProbe(const at::Tensor& features, const std
   return probe;
 }
 
-absl::StatusOr<CrossValidation> CrossValidateProbe(const at::Tensor& features, const std::vector<int>& labels,
-                                                   int classes, int folds, uint64_t seed,
-                                                   const LinearProbeOptions& options, WorkerPool* pool,
-                                                   const CancelToken& cancel) {
+absl::StatusOr<CrossValidation> CrossValidateProbe(const at::Tensor& features, const Labelling& labels, int classes,
+                                                   int folds, uint64_t seed, const LinearProbeOptions& options,
+                                                   WorkerPool* pool, const CancelToken& cancel) {
   const Problem problem{features, labels, classes, options};
   RETURN_IF_ERROR(CheckArguments(problem));
   const auto n = static_cast<int64_t>(labels.size());
@@ -278,7 +303,7 @@ absl::StatusOr<CrossValidation> CrossValidateProbe(const at::Tensor& features, c
   return result;
 }
 
-absl::StatusOr<double> ChooseL2(const at::Tensor& features, const std::vector<int>& labels, int classes,
+absl::StatusOr<double> ChooseL2(const at::Tensor& features, const Labelling& labels, int classes,
                                 const std::vector<double>& ladder, int folds, uint64_t seed,
                                 LinearProbeOptions options, WorkerPool* pool, const CancelToken& cancel) {
   if (ladder.empty()) return absl::InvalidArgumentError("ladder: got no values, want at least one");

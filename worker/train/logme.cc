@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
+#include "worker/train/label_tensors.h"
 
 namespace graft {
 namespace {
@@ -89,7 +90,7 @@ double Evidence(const std::vector<double>& eigenvalues, const Target& target, in
   return 0.5 * (std::log(beta / (2 * M_PI)) - beta * misfit / count - log_volume / count);
 }
 
-absl::Status CheckArguments(const at::Tensor& features, const std::vector<int>& labels, int classes) {
+absl::Status CheckArguments(const at::Tensor& features, const Labelling& labels, int classes) {
   const auto invalid = [](auto&&... parts) { return absl::InvalidArgumentError(absl::StrCat(parts...)); };
   if (!features.defined() || features.dim() != 2 || !features.is_cpu() ||
       (features.scalar_type() != at::kFloat && features.scalar_type() != at::kDouble)) {
@@ -98,28 +99,19 @@ absl::Status CheckArguments(const at::Tensor& features, const std::vector<int>& 
   }
   const int64_t n = features.size(0), width = features.size(1);
   if (n == 0 || width == 0) return invalid("features: got [", n, ", ", width, "], want rows and columns");
-  if (static_cast<int64_t>(labels.size()) != n) {
-    return invalid("labels: got ", labels.size(), ", want one for each of ", n, " rows");
-  }
-  for (const int label : labels) {
-    if (label < 0 || label >= classes) return invalid("labels: got ", label, ", want 0 to ", classes - 1);
-  }
-  return absl::OkStatus();
+  return CheckLabels(labels, n, classes);
 }
 
-absl::Status Score(const at::Tensor& features, const std::vector<int>& labels, int classes, double* score) {
+absl::Status Score(const at::Tensor& features, const Labelling& labels, int classes, double* score) {
   const auto n = static_cast<int64_t>(labels.size());
   const at::Tensor wide = features.to(at::kDouble);
   if (!wide.isfinite().all().item<bool>()) {
     return absl::InvalidArgumentError("features: got values that are infinite or not numbers, want finite ones");
   }
-  at::Tensor targets = at::zeros({n, classes}, at::kDouble);
-  std::vector<int64_t> counts(classes);
-  for (int64_t i = 0; i < n; ++i) {
-    targets.data_ptr<double>()[i * classes + labels[i]] = 1;
-    ++counts[labels[i]];
-  }
-  const Spectrum spectrum = Decompose(wide, targets);
+  const std::vector<int64_t> counts = labels.Counts(classes);
+  const auto present = static_cast<int64_t>(counts.size()) - std::count(counts.begin(), counts.end(), 0);
+  if (present == 0) return absl::InvalidArgumentError("labels: got none, want some");
+  const Spectrum spectrum = Decompose(wide, TargetsOf(labels, classes, at::kDouble));
   const size_t rank = spectrum.eigenvalues.size();
   double sum = 0;
   for (int c = 0; c < classes; ++c) {
@@ -129,13 +121,13 @@ absl::Status Score(const at::Tensor& features, const std::vector<int>& labels, i
     target.unexplained = std::max(target.unexplained, 0.0);
     sum += Evidence(spectrum.eigenvalues, target, n, FixedPoint(spectrum.eigenvalues, target, n));
   }
-  *score = sum / static_cast<double>(classes - std::count(counts.begin(), counts.end(), 0));
+  *score = sum / static_cast<double>(present);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<double> LogMe(const at::Tensor& features, const std::vector<int>& labels, int classes) {
+absl::StatusOr<double> LogMe(const at::Tensor& features, const Labelling& labels, int classes) {
   RETURN_IF_ERROR(CheckArguments(features, labels, classes));
   double score = 0;
   RETURN_IF_ERROR(TryTorch("compute LogME", [&] {

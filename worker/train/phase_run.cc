@@ -41,20 +41,35 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
   return alone ? 1 : pool.size();
 }
 
-at::Tensor OneHot(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
+// 1 for each class that a picture has.
+at::Tensor TargetsOf(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
   at::Tensor targets = at::zeros({n, classes});
   float* row = targets.data_ptr<float>();
-  for (int64_t i = 0; i < n; ++i, row += classes) row[activations.examples()[indices[i]].label] = 1;
+  for (int64_t i = 0; i < n; ++i, row += classes) {
+    const Example& example = activations.examples()[indices[i]];
+    if (example.label >= 0) row[example.label] = 1;
+    for (const int label : example.labels) row[label] = 1;
+  }
   return targets;
 }
 
-// Rows whose largest logit is the label's.
-int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets) {
+LossKind KindOfLoss(HeadType head, bool multi_label) {
+  if (head == HeadType::kLinearSvm) return LossKind::kSquaredHinge;
+  return multi_label ? LossKind::kBinaryCrossEntropy : LossKind::kCrossEntropy;
+}
+
+// Whether a row's largest logit is the label's; of a multi-label dataset, whether it says exactly the target's classes.
+bool IsCorrect(const float* z, const float* t, int64_t classes, bool multi_label) {
+  if (!multi_label) return std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
+  return std::equal(z, z + classes, t, [](float logit, float target) { return (logit >= 0) == (target >= 0.5f); });
+}
+
+int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets, bool multi_label) {
   const int64_t classes = logits.size(1);
   const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
   int64_t correct = 0;
   for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
-    correct += std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
+    correct += IsCorrect(z, t, classes, multi_label);
   }
   return correct;
 }
@@ -96,7 +111,8 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
   for (int i = 1; i < replicas; ++i) replicas_.push_back(suffix_->Replicate());
   parameters_ = suffix_->Parameters();
   for (const auto& replica : replicas_) replica_parameters_.push_back(replica->Parameters());
-  loss_.kind = options_.head.type == HeadType::kLinearSvm ? LossKind::kSquaredHinge : LossKind::kCrossEntropy;
+  loss_.kind = KindOfLoss(options_.head.type, options_.multi_label);
+  loss_.multi_label = options_.multi_label;
   loss_.label_smoothing = options_.phase.label_smoothing;
   loss_.class_weights = options_.class_weights;
   if (options_.phase.l2_sp > 0) {
@@ -111,6 +127,11 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
 }
 
 PhaseRun::~PhaseRun() = default;
+
+double PhaseRun::MeanLoss(const EpochTotals& totals) const {
+  const double loss = totals.loss / std::max(totals.weight, 1e-12);
+  return loss_.kind == LossKind::kBinaryCrossEntropy ? loss / static_cast<double>(suffix_->num_classes()) : loss;
+}
 
 int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
   const Phase& phase = options_.phase;
@@ -140,7 +161,7 @@ void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, in
     Batch batch;
     batch.indices = order + begin + at;
     batch.n = n;
-    batch.targets = OneHot(activations, batch.indices, n, suffix_->num_classes());
+    batch.targets = TargetsOf(activations, batch.indices, n, suffix_->num_classes());
     const auto key = static_cast<uint64_t>(begin + at);
     const at::IntArrayRef row = activations.row_sizes();
     const bool is_map = row.size() == 4;
@@ -180,7 +201,7 @@ absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations,
       at::Tensor gradient;
       const at::Tensor z = logits.detach().to(at::kCPU, at::kFloat);
       totals->loss = LossAndGradient(z, targets, loss_, scaler_.scale() / step.weight, &gradient);
-      totals->correct = CountCorrect(z, targets);
+      totals->correct = CountCorrect(z, targets, options_.multi_label);
       return gradient.to(logits.device(), logits.scalar_type());
     });
     totals->images = end - begin;

@@ -45,6 +45,7 @@ class PhaseRun {
     uint64_t seed = 0;
     HeadOptions head;
     std::vector<double> class_weights;  // empty: all 1
+    bool multi_label = false;
     Precision precision = Precision::kFloat32;  // of the unfrozen stages on CUDA; not kAuto
   };
   PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
@@ -56,6 +57,9 @@ class PhaseRun {
   absl::Status TrainEpoch(Activations* activations, const std::vector<int64_t>& order, int epoch,
                           const CancelToken& cancel, EpochTotals* totals,
                           const std::function<absl::Status()>& after_step);
+
+  // The mean loss of what `totals` counts, for people: of binary cross-entropy the mean over classes too, as torch's.
+  double MeanLoss(const EpochTotals& totals) const;
 
   // What a model of this phase's weights is: the averages when the phase has them.
   std::map<std::string, at::Tensor> Weights() const { return average_.Weights(*suffix_); }

@@ -136,4 +136,8 @@ absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultVal
   return full;
 }
 
+absl::Status CheckForLabels(const Recipe& recipe, bool multi_label) {
+  return CheckForLabels(recipe.class_balance, multi_label);
+}
+
 }  // namespace graft

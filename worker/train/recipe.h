@@ -76,4 +76,8 @@ struct DefaultValue {
 //   InvalidArgument  every violation, one a line, by path: "optimizer.momentum: got 1.5, want 0 <= momentum < 1"
 absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultValue>* defaults = nullptr);
 
+// What a dataset's kind does not allow; more than WithDefaults() can know.
+//   InvalidArgument  every violation, one a line, by path: class_balance is sampling with a multi-label dataset
+absl::Status CheckForLabels(const Recipe& recipe, bool multi_label);
+
 }  // namespace graft

@@ -37,14 +37,14 @@ ClassThreshold ThresholdForClass(std::vector<Scored> scored, double precision) {
 
 }  // namespace
 
-std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& probabilities,
-                                                   const std::vector<int>& labels, int classes, double precision) {
+std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& probabilities, const Labelling& labels,
+                                                   int classes, double precision) {
   const auto k = static_cast<size_t>(classes);
   GRAFT_CHECK(classes >= 0 && probabilities.size() == labels.size() * k);
   std::vector<ClassThreshold> thresholds;
   for (int c = 0; c < classes; ++c) {
     std::vector<Scored> scored;
-    for (size_t i = 0; i < labels.size(); ++i) scored.push_back({probabilities[i * k + c], labels[i] == c});
+    for (size_t i = 0; i < labels.size(); ++i) scored.push_back({probabilities[i * k + c], labels.Has(i, c)});
     thresholds.push_back(ThresholdForClass(std::move(scored), precision));
   }
   return thresholds;

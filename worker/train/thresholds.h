@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "worker/data/labelling.h"
 #include "worker/train/evaluation.h"
 
 namespace graft {
@@ -20,7 +21,7 @@ struct ClassThreshold {
 // For each class, the threshold with the largest recall among those with at least `precision`; among thresholds of
 // equal recall the most precise. Pictures with the same probability are all taken or all left. `probabilities` is
 // row-major [labels.size()][classes], without NaN; a picture may pass the thresholds of several classes, or of none.
-std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& probabilities,
-                                                   const std::vector<int>& labels, int classes, double precision);
+std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& probabilities, const Labelling& labels,
+                                                   int classes, double precision);
 
 }  // namespace graft

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "worker/base/status.h"
+#include "worker/data/labelling.h"
 
 namespace graft {
 namespace {
@@ -58,18 +60,55 @@ absl::Status CheckPreprocessing(const PreprocessSpec& preprocessing, const Backb
   return backbone.architecture().input.Check("preprocessing.crop_px", preprocessing.crop_px);
 }
 
+absl::Status CheckLabel(const Example& example, size_t classes) {
+  if (example.label < 0 || example.label >= static_cast<int>(classes)) {
+    return absl::InvalidArgumentError(absl::StrCat("label: got ", example.label, " for picture ", example.id));
+  }
+  if (example.labels.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("labels: got some for picture ", example.id, ", want them only in a multi-label dataset"));
+}
+
+absl::Status CheckLabels(const Example& example, size_t classes) {
+  if (example.label != -1) {
+    return absl::InvalidArgumentError(absl::StrCat("label: got ", example.label, " for picture ", example.id,
+                                                   ", want -1 in a multi-label dataset"));
+  }
+  for (size_t i = 0; i < example.labels.size(); ++i) {
+    const int label = example.labels[i];
+    const bool ascends = i == 0 || label > example.labels[i - 1];
+    if (label >= 0 && label < static_cast<int>(classes) && ascends) continue;
+    return absl::InvalidArgumentError(absl::StrCat("labels: got ", absl::StrJoin(example.labels, ", "), " for picture ",
+                                                   example.id, ", want 0 to ", classes - 1, ", ascending"));
+  }
+  return absl::OkStatus();
+}
+
+// A class that no training picture has would be learnt as never there.
+absl::Status CheckEachClassIsThere(const Dataset& data) {
+  const auto classes = static_cast<int>(data.class_names.size());
+  const std::vector<int64_t> counts = Labelling::Of(data.train).Counts(classes);
+  for (int c = 0; c < classes; ++c) {
+    if (counts[c] > 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("train: got no picture of class \"", data.class_names[c], "\", want at least one"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckData(const Dataset& data) {
-  if (data.class_names.size() < 2) return absl::InvalidArgumentError("classes: got fewer than two");
+  if (data.class_names.size() < (data.multi_label ? 1 : 2)) {
+    return absl::InvalidArgumentError(data.multi_label ? "classes: got none" : "classes: got fewer than two");
+  }
   if (data.train.empty()) return absl::InvalidArgumentError("train: got no pictures");
   if (data.validation.empty()) return absl::InvalidArgumentError("validation: got no pictures");
   for (const auto* split : {&data.train, &data.validation, &data.test}) {
     for (const Example& example : *split) {
-      if (example.label < 0 || example.label >= static_cast<int>(data.class_names.size())) {
-        return absl::InvalidArgumentError(absl::StrCat("label: got ", example.label, " for picture ", example.id));
-      }
+      RETURN_IF_ERROR(data.multi_label ? CheckLabels(example, data.class_names.size())
+                                       : CheckLabel(example, data.class_names.size()));
     }
   }
-  return absl::OkStatus();
+  return data.multi_label ? CheckEachClassIsThere(data) : absl::OkStatus();
 }
 
 }  // namespace
@@ -79,6 +118,7 @@ absl::Status CheckTraining(const TrainOptions& options, const Dataset& data) {
   RETURN_IF_ERROR(CheckPreprocessing(options.preprocessing, *options.backbone));
   RETURN_IF_ERROR(options.head.Validate());
   RETURN_IF_ERROR(CheckData(data));
+  RETURN_IF_ERROR(CheckForLabels(options.class_balance, data.multi_label));
   const EarlyStopping& stop = options.early_stopping;
   if (stop.patience > 0 && !(stop.holdout > 0 && stop.holdout < 1)) {
     return absl::InvalidArgumentError(

@@ -10,21 +10,29 @@
 namespace graft {
 namespace {
 
+std::vector<int> ClassesOf(const Example& example) {
+  return example.label >= 0 ? std::vector<int>{example.label} : example.labels;
+}
+
 bool Augments(const Phase& phase) { return phase.augment != AugmentSpec(); }
 
 }  // namespace
 
 void HoldOut(const std::vector<Example>& examples, double share, uint64_t seed, std::vector<Example>* kept,
              std::vector<Example>* held_out) {
-  const std::vector<int> labels = LabelsOf(examples);
-  std::map<int, int64_t> of_class;
-  for (const int label : labels) ++of_class[label];
-  const std::vector<int64_t> chosen = StratifiedSubset(labels, share, seed);
+  std::map<int, int64_t> left;  // pictures of each class that are not held out
+  for (const Example& example : examples) {
+    for (const int label : ClassesOf(example)) ++left[label];
+  }
+  const std::vector<int64_t> chosen = StratifiedSubset(Labelling::Of(examples), share, seed);
   const std::set<int64_t> out(chosen.begin(), chosen.end());
   for (size_t i = 0; i < examples.size(); ++i) {
-    // A class's only picture is trained on.
-    const bool goes = out.count(static_cast<int64_t>(i)) > 0 && of_class[labels[i]] > 1;
+    const std::vector<int> labels = ClassesOf(examples[i]);
+    const bool is_last = std::any_of(labels.begin(), labels.end(), [&](int label) { return left[label] == 1; });
+    const bool goes = out.count(static_cast<int64_t>(i)) > 0 && !is_last;
     (goes ? held_out : kept)->push_back(examples[i]);
+    if (!goes) continue;
+    for (const int label : labels) --left[label];
   }
 }
 

@@ -17,7 +17,7 @@
 
 namespace graft {
 
-// Takes a seeded, stratified share of `examples` out; of a class with one picture, none.
+// Takes a seeded, stratified share of `examples` out, but no class's last picture.
 void HoldOut(const std::vector<Example>& examples, double share, uint64_t seed, std::vector<Example>* kept,
              std::vector<Example>* held_out);
 

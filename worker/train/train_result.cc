@@ -52,8 +52,8 @@ class Result {
       if (on_test) {
         ASSIGN_OR_RETURN(logits, TestLogits(trained.last_weights, test.get()));
       }
-      const std::vector<int> labels = LabelsOf(on_test ? data_.test : data_.validation);
-      assessment.last_accuracy = Evaluate(data_.class_names, labels, Softmax(logits, num_classes(), 1)).accuracy;
+      const Labelling labels = Labelling::Of(on_test ? data_.test : data_.validation);
+      assessment.last_accuracy = EvaluateLogits(data_.class_names, labels, logits).accuracy;
     }
     RETURN_IF_ERROR(Probe(&assessment));
     return assessment;
@@ -90,6 +90,7 @@ class Result {
       c.split_point = split_point_;
       c.head = options_.head;
       c.class_names = data_.class_names;
+      c.multi_label = data_.multi_label;
       c.preprocessing = options_.preprocessing;
       c.temperature = temperature;
       c.training_config = options_.training_config;

@@ -9,6 +9,7 @@
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/data/activations.h"
+#include "worker/data/labelling.h"
 #include "worker/data/sampler.h"
 #include "worker/model/suffix.h"
 #include "worker/train/feature_statistics.h"
@@ -73,7 +74,7 @@ class Training {
     o.store = options_.activation_store;
     o.pool = pool_;
     pictures_ = std::make_unique<TrainData>(o, data_);
-    train_labels_ = LabelsOf(pictures_->train());
+    train_labels_ = Labelling::Of(pictures_->train());
   }
 
   // With the state that a resumed phase goes on from.
@@ -85,7 +86,11 @@ class Training {
     o.head = options_.head;
     o.precision = precision_;
     const auto classes = static_cast<int>(data_.class_names.size());
-    if (options_.class_balance == ClassBalance::kWeights) o.class_weights = BalancedWeights(train_labels_, classes);
+    o.multi_label = data_.multi_label;
+    if (options_.class_balance == ClassBalance::kWeights) {
+      o.class_weights = data_.multi_label ? PositiveWeights(train_labels_, classes)
+                                          : BalancedWeights(train_labels_.one_each(), classes);
+    }
     return TryTorch("build the trained stages", [&]() -> absl::Status {
       auto suffix = std::make_unique<Suffix>(*options_.backbone, o.phase.split_point, o.head, classes, options_.seed);
       RETURN_IF_ERROR(LoadWeights(suffix.get()));
@@ -174,14 +179,13 @@ class Training {
 
   absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
     ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(phase, run_->Weights(), activations));
-    const auto classes = static_cast<int>(data_.class_names.size());
-    return Evaluate(data_.class_names, LabelsOf(activations->examples()), Softmax(logits, classes, 1));
+    return EvaluateLogits(data_.class_names, Labelling::Of(activations->examples()), logits);
   }
 
   std::vector<int64_t> OrderOf(int phase, int epoch) const {
     const auto classes = static_cast<int>(data_.class_names.size());
     if (options_.class_balance == ClassBalance::kSampling) {
-      return BalancedIndices(train_labels_, classes, options_.seed, phase, epoch);
+      return BalancedIndices(train_labels_.one_each(), classes, options_.seed, phase, epoch);
     }
     return ShuffledIndices(static_cast<int64_t>(train_labels_.size()), options_.seed, phase, epoch);
   }
@@ -208,7 +212,7 @@ class Training {
     m.epoch = state_.epoch + 1;
     m.phase_epochs = phase.epochs;
     const EpochTotals& totals = state_.totals;
-    m.train_loss = totals.loss / std::max(totals.weight, 1e-12);
+    m.train_loss = run_->MeanLoss(totals);
     m.train_accuracy = static_cast<double>(totals.correct) / static_cast<double>(totals.images);
     ASSIGN_OR_RETURN(const Evaluation validation, Measure(index, pictures.validation));
     m.val_loss = validation.loss;
@@ -284,7 +288,7 @@ class Training {
   TrainState state_;
   Stopwatch since_state_;
   std::unique_ptr<TrainData> pictures_;
-  std::vector<int> train_labels_;
+  Labelling train_labels_;
   std::unique_ptr<PhaseRun> run_;
   std::vector<float> validation_logits_;  // of state_.weights
   TrainState::Tensors last_weights_;      // of the last epoch, with early stopping

@@ -164,5 +164,21 @@ TEST(PredictorTest, MisshapenGoldenLogitsAreDataLoss) {
   ExpectDataLoss(checkpoint, "golden logits are misshapen");
 }
 
+TEST(PredictorTest, MultiLabelProbabilitiesAreSigmoids) {
+  torch::NoGradGuard no_grad;
+  Checkpoint checkpoint = Sound();
+  checkpoint.multi_label = true;
+  checkpoint.temperature = 2.5;
+  const auto predictor = Load(checkpoint);
+  ASSERT_TRUE(predictor.ok()) << predictor.status();
+  EXPECT_TRUE((*predictor)->multi_label());
+  EXPECT_FALSE((*Load(Sound()))->multi_label());
+  const at::Tensor images = GoldenInputs(PreprocessSpec()) * 0.7;
+  Suffix suffix(*TinyBackbone(), kSplit, HeadOptions(), 3, 1);
+  const at::Tensor want = at::sigmoid(suffix.Forward(TinyBackbone()->Forward(images, 0, kSplit)) / 2.5);
+  const at::Tensor got = (*predictor)->Probabilities((*predictor)->Prefix(images));
+  EXPECT_TRUE(at::allclose(got, want, 1e-4, 1e-5));
+}
+
 }  // namespace
 }  // namespace graft

@@ -179,5 +179,24 @@ TEST(GoldenInputsTest, AreTwoPicturesOfTheCropsSize) {
   EXPECT_TRUE(at::equal(inputs, GoldenInputs(spec)));
 }
 
+TEST(CheckpointTest, MultiLabelIsWrittenOnlyWhenItIs) {
+  Checkpoint c = TinyCheckpoint(*TinyBackbone(), 14);
+  EXPECT_FALSE(json::parse(Parsed().metadata.at("graft")).contains("multi_label")) << "files stay what they were";
+  c.multi_label = true;
+  const auto back = ParseCheckpoint(SerializeCheckpoint(c));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(back->multi_label);
+  EXPECT_FALSE(ParseCheckpoint(SerializeCheckpoint(TinyCheckpoint(*TinyBackbone(), 14)))->multi_label);
+  ExpectDataLoss(ParseWith([](json* j) { (*j)["multi_label"] = "yes"; }), "checkpoint: ");
+  const auto with_classes = [](const json& names) {
+    return ParseWith([&](json* j) {
+      (*j)["multi_label"] = true;
+      (*j)["classes"] = names;
+    });
+  };
+  EXPECT_TRUE(with_classes({"one"}).ok()) << "one class is a yes or a no";
+  ExpectDataLoss(with_classes(json::array()), "no classes");
+}
+
 }  // namespace
 }  // namespace graft

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -25,7 +26,7 @@ constexpr double kPrecision = 0.7;
 struct Split {
   Split(const std::string& name, const std::vector<int>& labels, const std::vector<float>& z) {
     for (size_t i = 0; i < labels.size(); ++i) {
-      examples.push_back({absl::StrCat("id", i), labels[i], absl::StrCat(name, i, ".jpg")});
+      examples.push_back({absl::StrCat("id", i), labels[i], absl::StrCat(name, i, ".jpg"), {}});
       logits.insert(logits.end(), {z[i], 0.0f});
     }
   }
@@ -222,6 +223,81 @@ TEST(TrainAssessmentTest, ProbesAreMadeWhenAskedForAndOfFeaturesWhateverIsTraine
   EXPECT_EQ(with.learning_curve->points.back().images, 16);
   EXPECT_TRUE(std::any_of(with.label_issues.begin(), with.label_issues.end(),
                           [&](const Suspect& issue) { return issue.name == data.train[4].name; }));
+}
+
+// Three pictures of two classes with logits of their own.
+struct Sets {
+  Sets(const std::string& name, const std::vector<std::vector<int>>& sets, std::vector<float> z)
+      : logits(std::move(z)) {
+    for (size_t i = 0; i < sets.size(); ++i) {
+      examples.push_back({absl::StrCat("id", i), -1, absl::StrCat(name, i, ".jpg"), sets[i]});
+    }
+  }
+  LabelledLogits labelled() const { return {&examples, logits}; }
+  std::vector<Example> examples;
+  std::vector<float> logits;
+};
+
+TEST(MultiLabelAssessTest, MeasuresTestWithTheTemperatureOfValidation) {
+  const Sets validation("val", {{0}, {0, 1}, {}, {1}}, {2, -2, 2, 2, 2, -2, -2, 2});
+  const Sets test("test", {{0}, {1}}, {3, -1, 2, 1});
+  const Assessment a = Assess({"a", "b"}, validation.labelled(), test.labelled(), kPrecision);
+  // Seven of eight decisions of odds e^2 are right.
+  EXPECT_NEAR(a.calibration.temperature, 2 / std::log(7.0), 1e-5);
+  EXPECT_TRUE(a.evaluation.on_test);
+  EXPECT_EQ(a.evaluation.image_count, 2);
+  EXPECT_EQ(a.evaluation.accuracy, 0.5);
+  EXPECT_EQ(a.last_accuracy, 0.5);
+  ASSERT_TRUE(a.evaluation.multi_label.has_value());
+  EXPECT_EQ(a.evaluation.multi_label->hamming_loss, 0.25);
+  const Calibration want =
+      MeasureCalibration(test.logits, Labelling::Of(test.examples), 2, a.calibration.temperature);
+  EXPECT_EQ(a.calibration.nll_before, want.nll_before);
+  EXPECT_EQ(a.calibration.brier_after, want.brier_after);
+  EXPECT_NEAR(a.evaluation.expected_calibration_error, a.calibration.ece_after, 1e-9);
+  EXPECT_NEAR(a.evaluation.loss, a.calibration.nll_after, 1e-9);
+  ASSERT_EQ(a.thresholds.size(), 2u);
+  EXPECT_NEAR(a.thresholds[0].threshold, 1 / (1 + std::exp(-3 / a.calibration.temperature)), 1e-6);
+}
+
+TEST(MultiLabelAssessTest, MistakesNameTheClassAndWhatTheNetworkSays) {
+  const Sets validation("val", {{0}, {0, 1}, {}, {1}}, {2, -2, 2, -3, 4, -2, -2, 2});
+  const Sets none("test", {}, {});
+  const Assessment a = Assess({"a", "b"}, validation.labelled(), none.labelled(), kPrecision);
+  ASSERT_EQ(a.mistakes.size(), 2u);
+  const double t = a.calibration.temperature;
+  EXPECT_EQ(a.mistakes[0].name, "val2.jpg") << "the surest first";
+  EXPECT_EQ(a.mistakes[0].label, -1) << "not labelled a";
+  EXPECT_EQ(a.mistakes[0].predicted, 0);
+  EXPECT_NEAR(a.mistakes[0].confidence, 1 / (1 + std::exp(-4 / t)), 1e-6);
+  EXPECT_EQ(a.mistakes[1].name, "val1.jpg");
+  EXPECT_EQ(a.mistakes[1].label, 1) << "labelled b";
+  EXPECT_EQ(a.mistakes[1].predicted, -1);
+  EXPECT_NEAR(a.mistakes[1].confidence, 1 / (1 + std::exp(-3 / t)), 1e-6);
+}
+
+// Each class is sure and right, but for one label too many and one that is missing.
+TEST(MultiLabelAssessTest, LabelIssuesAreOfEachClass) {
+  std::vector<std::vector<int>> sets;
+  std::vector<float> logits;
+  for (int i = 0; i < 20; ++i) {
+    const bool a = i % 2 == 0, b = i % 3 == 0;
+    sets.emplace_back();
+    if (a != (i == 5)) sets.back().push_back(0);  // 5 is labelled a too
+    if (b != (i == 9)) sets.back().push_back(1);  // 9 is not labelled b
+    logits.push_back(a ? 4.0f : -4.0f);
+    logits.push_back(b ? 5.0f : -5.0f);
+  }
+  const Sets validation("val", sets, logits), none("test", {}, {});
+  const Assessment a = Assess({"a", "b"}, validation.labelled(), none.labelled(), kPrecision);
+  ASSERT_EQ(a.label_issues.size(), 2u);
+  EXPECT_EQ(a.label_issues[0].name, "val9.jpg");
+  EXPECT_EQ(a.label_issues[0].label, -1);
+  EXPECT_EQ(a.label_issues[0].predicted, 1);
+  EXPECT_EQ(a.label_issues[1].name, "val5.jpg");
+  EXPECT_EQ(a.label_issues[1].label, 0);
+  EXPECT_EQ(a.label_issues[1].predicted, -1);
+  EXPECT_GT(a.label_issues[1].confidence, 0.5);
 }
 
 }  // namespace

@@ -336,5 +336,31 @@ TEST(ChooseTrainingTest, ARecipeThatFitsNoTrainingIsRefused) {
   EXPECT_THAT(status.message(), HasSubstr("epochs: got 0, want"));
 }
 
+TEST(ChooseTrainingTest, WhatAMultiLabelDatasetDoesNotAllowIsRefusedAtOnce) {
+  AutoOptions options = SmallOptions({"seeing"});
+  options.recipe.class_balance = ClassBalance::kSampling;
+  options.recipe.chosen.insert("class_balance");
+  RecordingObserver observer;
+  const absl::Status status = Choose(options, LightsDataset(2, 1), &observer).status();
+  EXPECT_EQ(status, CheckForLabels(ClassBalance::kSampling, true));
+  EXPECT_THAT(observer.progress, IsEmpty());
+}
+
+TEST(ChooseTrainingTest, AMultiLabelDatasetIsTriedOnPicturesOfAllClasses) {
+  AutoOptions options = SmallOptions({"blind", "seeing"});
+  options.recipe.epochs = 8;
+  const auto choice = Choose(options, LightsDataset(5, 1));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_EQ(choice->backbone, TinyBackbone());
+  ASSERT_THAT(choice->report.backbones, SizeIs(2));
+  EXPECT_LT(choice->report.backbones[0].log_loss, 0.7 * choice->report.backbones[1].log_loss);
+  EXPECT_NEAR(choice->report.backbones[1].log_loss, std::log(2.0), 0.05) << "constant features, half of each class";
+  EXPECT_GT(choice->report.backbones[0].log_me, choice->report.backbones[1].log_me);
+  EXPECT_THAT(choice->report.trainings, SizeIs(5));
+  const std::vector<TriedTraining> chosen = ChosenOf(choice->report);
+  ASSERT_THAT(chosen, SizeIs(1));
+  EXPECT_GE(*chosen[0].accuracy, 0.6) << "exact matches";
+}
+
 }  // namespace
 }  // namespace graft

@@ -207,5 +207,67 @@ TEST(CrossFitCalibrationTest, FewerPicturesThanFoldsAreLeftOutOneByOne) {
   EXPECT_NEAR(c.nll_after, (2 * std::log1p(std::exp(-4 / 20.0)) + 4 + std::log1p(std::exp(-4))) / 3, 1e-5);
 }
 
+struct MultiLabelSample {
+  std::vector<float> logits;
+  std::vector<std::vector<int>> sets;
+};
+
+// Labels drawn from sigmoid(u), u uniform in [-3, 3]; the network says temperature * u.
+MultiLabelSample OverconfidentSets(double temperature, int pictures, int classes, uint32_t seed) {
+  std::mt19937 bits(seed);
+  const auto uniform = [&bits] { return static_cast<double>(bits()) / 4294967296.0; };
+  MultiLabelSample sample;
+  for (int i = 0; i < pictures; ++i) {
+    sample.sets.emplace_back();
+    for (int c = 0; c < classes; ++c) {
+      const double u = 6 * uniform() - 3;
+      if (uniform() < 1 / (1 + std::exp(-u))) sample.sets.back().push_back(c);
+      sample.logits.push_back(static_cast<float>(temperature * u));
+    }
+  }
+  return sample;
+}
+
+TEST(MultiLabelCalibrationTest, FindsTheTemperatureOfTheSigmoids) {
+  for (const double temperature : {0.5, 1.0, 3.0}) {
+    const MultiLabelSample sample = OverconfidentSets(temperature, 2000, 5, 1);
+    const Calibration c = CrossFitCalibration(sample.logits, Labelling::AnyNumber(sample.sets), 5);
+    EXPECT_NEAR(c.temperature, temperature, 0.05 * temperature);
+    EXPECT_LT(c.ece_after, 0.015);
+    if (temperature == 1) continue;
+    EXPECT_LT(c.ece_after, c.ece_before);
+    EXPECT_LT(c.brier_after, c.brier_before);
+    EXPECT_LT(c.nll_after, c.nll_before);
+  }
+}
+
+// Logits +-ln 9 that are right in three of four: the odds are 3:1, half of the logits. Brier counts yes and no.
+TEST(MultiLabelCalibrationTest, MeasuresDecisionsByHand) {
+  const float log_9 = std::log(9.0f);
+  const Labelling labels = Labelling::AnyNumber({{0}, {0, 1}});
+  const std::vector<float> logits = {log_9, -log_9, -log_9, log_9};  // the third is wrong
+  const Calibration c = MeasureCalibration(logits, labels, 2, 2);
+  EXPECT_EQ(c.temperature, 2);
+  EXPECT_NEAR(c.nll_before, -(3 * std::log(0.9) + std::log(0.1)) / 4, 1e-6);
+  EXPECT_NEAR(c.nll_after, -(3 * std::log(0.75) + std::log(0.25)) / 4, 1e-6);
+  EXPECT_NEAR(c.ece_before, 0.15, 1e-6);
+  EXPECT_NEAR(c.ece_after, 0, 1e-6);
+  EXPECT_NEAR(c.brier_before, 2 * (3 * 0.01 + 0.81) / 4, 1e-6);
+  EXPECT_NEAR(c.brier_after, 2 * (3 * 0.0625 + 0.5625) / 4, 1e-6);
+  EXPECT_NEAR(CrossFitCalibration(logits, labels, 2).temperature, 2, 1e-5);
+}
+
+// Two pictures, each left out in turn: all decisions of a picture are scaled by the other's temperature.
+TEST(MultiLabelCalibrationTest, DecisionsOfAPictureStayTogether) {
+  const float log_9 = std::log(9.0f), log_3 = std::log(3.0f);
+  const Labelling labels = Labelling::AnyNumber({{0, 1, 2}, {0, 1, 2}});
+  // Each says yes four times with odds 9:1 (wants 2) or 3:1 (wants 1), and is right in three.
+  const std::vector<float> logits = {log_9, log_9, log_9, log_9, log_3, log_3, log_3, log_3};
+  const Calibration c = CrossFitCalibration(logits, labels, 4, 2);
+  const double second = std::sqrt(3.0) / (1 + std::sqrt(3.0));
+  EXPECT_NEAR(c.nll_after, -(3 * std::log(0.9) + std::log(0.1) + 3 * std::log(second) + std::log(1 - second)) / 8,
+              1e-5);
+}
+
 }  // namespace
 }  // namespace graft

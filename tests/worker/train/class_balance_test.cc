@@ -119,5 +119,28 @@ TEST(BalancedIndicesTest, OrderNeverChanges) {
   EXPECT_EQ(BalancedIndices(Labels({5, 1, 3}), 3, 42, 1, 7), (std::vector<int64_t>{0, 6, 8, 7, 3, 5, 5, 5, 2}));
 }
 
+// Four pictures: class 0 has three of them, class 1 one, class 2 none, class 3 all.
+TEST(PositiveWeightsTest, AreThePicturesWithoutOverThoseWith) {
+  const Labelling labels = Labelling::AnyNumber({{0, 1, 3}, {0, 3}, {0, 3}, {3}});
+  EXPECT_THAT(PositiveWeights(labels, 4), ElementsAre(1.0 / 3, 3, 1, 0.01));
+}
+
+TEST(PositiveWeightsTest, AreAtMostAHundred) {
+  std::vector<std::vector<int>> sets(1000);
+  sets[3] = {0};
+  EXPECT_THAT(PositiveWeights(Labelling::AnyNumber(sets), 1), ElementsAre(100));
+}
+
+TEST(CheckForLabelsTest, SamplingWantsOneClassEach) {
+  for (const ClassBalance balance : {ClassBalance::kNone, ClassBalance::kWeights, ClassBalance::kSampling}) {
+    EXPECT_TRUE(CheckForLabels(balance, /*multi_label=*/false).ok());
+  }
+  EXPECT_TRUE(CheckForLabels(ClassBalance::kNone, true).ok());
+  EXPECT_TRUE(CheckForLabels(ClassBalance::kWeights, true).ok());
+  EXPECT_EQ(CheckForLabels(ClassBalance::kSampling, true),
+            absl::InvalidArgumentError("class_balance: got sampling, want none or weights: a picture of a multi-label "
+                                       "dataset has no one class to be drawn by"));
+}
+
 }  // namespace
 }  // namespace graft

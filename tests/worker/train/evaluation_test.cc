@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
+
+#include "worker/train/calibration.h"
 
 namespace graft {
 namespace {
@@ -90,6 +95,101 @@ TEST(EvaluateTest, NoPicturesAreNoDivisionByZero) {
   EXPECT_EQ(e.image_count, 0);
   EXPECT_EQ(e.accuracy, 0);
   EXPECT_EQ(e.loss, 0);
+}
+
+// scikit-learn's documentation of average_precision_score: y_true [0, 0, 1, 1], y_scores [0.1, 0.4, 0.35, 0.8] give
+// 0.83.
+TEST(AveragePrecisionTest, IsScikitLearns) {
+  EXPECT_NEAR(AveragePrecision({0.1f, 0.4f, 0.35f, 0.8f}, {false, false, true, true}), 0.5 * 1 + 0.5 * 2 / 3, 1e-12);
+}
+
+TEST(AveragePrecisionTest, EqualScoresComeTogether) {
+  // At 2: one of two is relevant, recall 1/3; at 1: all three of five.
+  EXPECT_NEAR(AveragePrecision({1, 2, 1, 2, 1}, {true, true, true, false, false}), 1.0 / 3 * 1 / 2 + 2.0 / 3 * 3 / 5,
+              1e-12);
+  EXPECT_NEAR(AveragePrecision({0, 0, 0, 0}, {true, false, false, false}), 0.25, 1e-12) << "the share of the relevant";
+}
+
+TEST(AveragePrecisionTest, PerfectAndNothingRelevant) {
+  EXPECT_EQ(AveragePrecision({3, 2, 1}, {true, true, false}), 1);
+  EXPECT_EQ(AveragePrecision({3, 2, 1}, {false, false, false}), 0);
+  EXPECT_EQ(AveragePrecision({}, {}), 0);
+}
+
+// Four pictures, three classes, the last of which no picture has.
+//   class 0: truth 1 1 0 0, logits 2 -1 1 -3: one hit, one miss, one false alarm
+//   class 1: truth 0 1 0 1, logits -1 3 -2 0: two hits (a logit of 0 is a yes); ranked 1 1 0 0: AP 1
+//   class 2: truth 0 0 0 0, logits -1 -2 -3 1: one false alarm
+TEST(EvaluateLogitsTest, MultiLabelByHand) {
+  const Labelling labels = Labelling::AnyNumber({{0}, {0, 1}, {}, {1}});
+  const std::vector<float> logits = {2, -1, -1, -1, 3, -2, 1, -2, -3, -3, 0, 1};
+  const Evaluation e = EvaluateLogits({"a", "b", "c"}, labels, logits, 2);
+  EXPECT_EQ(e.image_count, 4);
+  EXPECT_EQ(e.accuracy, 0.25) << "only the first picture is right in all";
+  EXPECT_EQ(e.accuracy_interval.low, WilsonInterval(1, 4).low);
+  EXPECT_TRUE(e.confusion.empty());
+  ASSERT_EQ(e.classes.size(), 3u);
+  EXPECT_EQ(e.classes[0].name, "a");
+  EXPECT_EQ(e.classes[0].support, 2);
+  EXPECT_DOUBLE_EQ(e.classes[0].precision, 0.5);
+  EXPECT_DOUBLE_EQ(e.classes[0].recall, 0.5);
+  EXPECT_DOUBLE_EQ(e.classes[0].f1, 0.5);
+  EXPECT_DOUBLE_EQ(e.classes[0].average_precision, 0.5 * 1 + 0.5 * 2 / 3);  // ranked: yes, no, yes, no
+  EXPECT_DOUBLE_EQ(e.classes[1].precision, 1);
+  EXPECT_DOUBLE_EQ(e.classes[1].recall, 1);
+  EXPECT_DOUBLE_EQ(e.classes[1].average_precision, 1);
+  EXPECT_EQ(e.classes[2].support, 0);
+  EXPECT_EQ(e.classes[2].precision, 0);
+  EXPECT_EQ(e.classes[2].f1, 0);
+  EXPECT_EQ(e.classes[2].average_precision, 0);
+  ASSERT_TRUE(e.multi_label.has_value());
+  EXPECT_DOUBLE_EQ(e.multi_label->mean_average_precision, (0.5 + 1.0 / 3 + 1) / 2) << "of the classes with pictures";
+  EXPECT_DOUBLE_EQ(e.multi_label->micro_f1, 2.0 * 3 / (2 * 3 + 2 + 1));  // 3 hits, 2 false alarms, 1 miss
+  EXPECT_DOUBLE_EQ(e.multi_label->macro_f1, (0.5 + 1 + 0) / 3);
+  EXPECT_DOUBLE_EQ(e.multi_label->hamming_loss, 3.0 / 12);
+  double loss = 0, error = 0;
+  for (int i = 0; i < 12; ++i) {
+    const double p = 1 / (1 + std::exp(-logits[i] / 2.0));
+    loss -= std::log(labels.Has(i / 3, i % 3) ? p : 1 - p) / 12;
+  }
+  EXPECT_NEAR(e.loss, loss, 1e-12);
+  // Confidences s(|z| / 2), and whether right, by |z|.
+  const std::vector<std::pair<double, std::vector<bool>>> bins = {
+      {0, {true}},
+      {1, {true, true, false, false, false}},
+      {2, {true, true, true}},
+      {3, {true, true, true}}};
+  for (const auto& [z, right] : bins) {
+    const double confidence = 1 / (1 + std::exp(-z / 2));
+    error += std::abs(static_cast<double>(std::count(right.begin(), right.end(), true)) -
+                      confidence * static_cast<double>(right.size())) / 12;
+  }
+  EXPECT_NEAR(e.expected_calibration_error, error, 1e-7);
+}
+
+TEST(EvaluateLogitsTest, OneClassEachIsEvaluate) {
+  const std::vector<float> logits = {1, 2, -1, 0, 0.5f, 0.25f};
+  const Evaluation got = EvaluateLogits({"a", "b"}, {1, 0, 0}, logits, 3);
+  const Evaluation want = Evaluate({"a", "b"}, {1, 0, 0}, Softmax(logits, 2, 3));
+  EXPECT_EQ(got.loss, want.loss);
+  EXPECT_EQ(got.accuracy, want.accuracy);
+  EXPECT_EQ(got.confusion, want.confusion);
+  EXPECT_EQ(got.expected_calibration_error, want.expected_calibration_error);
+  EXPECT_FALSE(got.multi_label.has_value());
+}
+
+TEST(EvaluateLogitsTest, MultiLabelOfSureLogitsHasAFiniteLoss) {
+  const Evaluation e = EvaluateLogits({"a", "b"}, Labelling::AnyNumber({{0}}), {-1000, 1000}, 1);
+  EXPECT_DOUBLE_EQ(e.loss, 1000);
+  EXPECT_EQ(e.accuracy, 0);
+}
+
+TEST(EvaluateLogitsTest, MultiLabelOfNoPictures) {
+  const Evaluation e = EvaluateLogits({"a", "b"}, Labelling::AnyNumber({}), {}, 1);
+  EXPECT_EQ(e.image_count, 0);
+  EXPECT_EQ(e.loss, 0);
+  EXPECT_EQ(e.multi_label->mean_average_precision, 0);
+  EXPECT_EQ(e.multi_label->hamming_loss, 0);
 }
 
 }  // namespace

@@ -96,5 +96,73 @@ TEST(FoldsTest, NeverChange) {
   EXPECT_EQ(StratifiedSubset(labels, 0.5, 42), (std::vector<int64_t>{0, 1, 3, 6, 8}));
 }
 
+// Twenty kinds of pictures of five classes, the last of them rare, in mixed order.
+Labelling ManySets(int pictures) {
+  std::vector<std::vector<int>> sets;
+  for (int i = 0; i < pictures; ++i) {
+    std::vector<int> set;
+    for (int c = 0; c < 4; ++c) {
+      if ((i * 7 + i / 3) % (c + 2) == 0) set.push_back(c);
+    }
+    if (i % 25 == 3) set.push_back(4);
+    sets.push_back(set);
+  }
+  return Labelling::AnyNumber(sets);
+}
+
+TEST(StratifiedFoldsTest, OfAnyNumberOfClassesAreEvenInEachClass) {
+  const Labelling labels = ManySets(200);
+  const std::vector<int> fold_of = StratifiedFolds(labels, 4, 7);
+  std::vector<int> sizes(4);
+  std::vector<std::vector<int>> of_class(6, std::vector<int>(4));
+  for (size_t i = 0; i < labels.size(); ++i) {
+    ++sizes[fold_of[i]];
+    for (const int label : labels.sets()[i]) ++of_class[label][fold_of[i]];
+    if (labels.sets()[i].empty()) ++of_class[5][fold_of[i]];
+  }
+  EXPECT_LE(Spread(sizes), 4);
+  EXPECT_EQ(of_class[4], (std::vector<int>{2, 2, 2, 2})) << "the rarest are dealt first";
+  for (const std::vector<int>& counts : of_class) EXPECT_LE(Spread(counts), 4);
+  EXPECT_EQ(StratifiedFolds(labels, 4, 7), fold_of);
+  EXPECT_NE(StratifiedFolds(labels, 4, 8), fold_of);
+}
+
+TEST(StratifiedFoldsTest, OfAnyNumberOfClassesNoneIsEmpty) {
+  for (const int folds : {1, 2, 5, 9}) {
+    const std::vector<int> fold_of = StratifiedFolds(ManySets(9), folds, 7);
+    EXPECT_EQ(std::set<int>(fold_of.begin(), fold_of.end()).size(), static_cast<size_t>(folds));
+  }
+  EXPECT_TRUE(StratifiedFolds(Labelling::AnyNumber({}), 3, 7).empty());
+}
+
+TEST(StratifiedSubsetTest, OfAnyNumberOfClassesIsNestedAndHasEachClass) {
+  const Labelling labels = ManySets(200);
+  const std::vector<int64_t> all = labels.Counts(5);
+  std::vector<int64_t> smaller;
+  for (const double fraction : {0.0, 0.01, 0.125, 0.3, 0.5, 0.9, 1.0}) {
+    const std::vector<int64_t> subset = StratifiedSubset(labels, fraction, 7);
+    EXPECT_TRUE(std::is_sorted(subset.begin(), subset.end()));
+    EXPECT_THAT(smaller, IsSubsetOf(subset));
+    EXPECT_NEAR(static_cast<double>(subset.size()), 200 * fraction, 5) << fraction;
+    const std::vector<int64_t> counts = labels.At(subset).Counts(5);
+    for (int c = 0; c < 5; ++c) {
+      EXPECT_GE(counts[c], 1) << fraction;
+      EXPECT_NEAR(static_cast<double>(counts[c]), fraction * static_cast<double>(all[c]), 5) << fraction;
+    }
+    smaller = subset;
+  }
+  EXPECT_EQ(smaller.size(), 200u);
+  EXPECT_EQ(StratifiedSubset(labels, 0.5, 7), StratifiedSubset(labels, 0.5, 7));
+  EXPECT_NE(StratifiedSubset(labels, 0.5, 7), StratifiedSubset(labels, 0.5, 8));
+  EXPECT_TRUE(StratifiedSubset(Labelling::AnyNumber({}), 0.5, 7).empty());
+}
+
+// What is stored depends on it: numbers of this program's first version.
+TEST(StratifiedFoldsTest, OfAnyNumberOfClassesAreTheSameEverywhere) {
+  const Labelling labels = Labelling::AnyNumber({{0}, {0, 1}, {}, {1}, {2}, {0, 2}, {}, {1, 2}});
+  EXPECT_EQ(StratifiedFolds(labels, 3, 42), (std::vector<int>{2, 1, 2, 2, 1, 0, 1, 0}));
+  EXPECT_EQ(StratifiedSubset(labels, 0.5, 42), (std::vector<int64_t>{0, 2, 4, 7}));
+}
+
 }  // namespace
 }  // namespace graft

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "worker/train/folds.h"
@@ -259,6 +261,101 @@ TEST(ChooseL2Test, BadArgumentsAreInvalid) {
             absl::InvalidArgumentError("ladder: got no values, want at least one"));
   EXPECT_EQ(ChooseL2(task.features, task.labels, 4, {1, -1}, 2, 1, {}, &pool, CancelToken()).status(),
             absl::InvalidArgumentError("l2: got -1, want > 0"));
+}
+
+// The rows of a task, each with the classes that a plane through the features gives it, and noise.
+Labelling RandomSets(const Task& task, double noise, uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  const int64_t n = task.features.size(0), width = task.features.size(1);
+  const at::Tensor rows = (task.features - task.features.mean(0)) / task.features.std(0);
+  const at::Tensor scores = at::mm(rows, at::randn({width, task.classes}, generator)) +
+                            noise * at::randn({n, task.classes}, generator) - 1;
+  std::vector<std::vector<int>> sets(n);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int c = 0; c < task.classes; ++c) {
+      if (scores[i][c].item<float>() > 0) sets[i].push_back(c);
+    }
+  }
+  return Labelling::AnyNumber(sets);
+}
+
+at::Tensor MultiHot(const Labelling& labels, int classes) {
+  at::Tensor targets = at::zeros({static_cast<int64_t>(labels.size()), classes}, at::kDouble);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    for (const int label : labels.sets()[i]) targets[static_cast<int64_t>(i)][label] = 1;
+  }
+  return targets;
+}
+
+TEST(MultiLabelProbeTest, GradientIsZeroAtTheOptimum) {
+  const Task task = RandomTask(300, 20, 0.3, 1);
+  const Labelling labels = RandomSets(task, 3, 2);
+  const LinearProbe probe = FitLinearProbe(task.features, labels, task.classes, {}).value();
+  ASSERT_TRUE(probe.converged);
+  const at::Tensor raw = task.features.to(at::kDouble);
+  const auto [deviation, mean] = at::std_mean(raw, 0, /*unbiased=*/false);
+  const at::Tensor weight = (probe.weight * deviation).requires_grad_(true);
+  const at::Tensor bias = (probe.bias + at::mv(probe.weight.to(at::kDouble), mean)).requires_grad_(true);
+  const at::Tensor logits = at::addmm(bias, (raw - mean) / deviation, weight.t());
+  const at::Tensor loss = at::binary_cross_entropy_with_logits(logits, MultiHot(labels, task.classes), {}, {},
+                                                               at::Reduction::Sum) / 300 +
+                          0.5 * LinearProbeOptions().l2 * weight.square().sum();
+  loss.backward();
+  EXPECT_LT(weight.grad().norm().item<double>(), 1e-4);
+  EXPECT_LT(bias.grad().norm().item<double>(), 1e-4);
+  EXPECT_GT(weight.norm().item<double>(), 0.1);
+}
+
+// Each class is a problem of its own: the probe of two classes is that of four, without two.
+TEST(MultiLabelProbeTest, ClassesDoNotInfluenceEachOther) {
+  const Task task = RandomTask(200, 10, 0.5, 3);
+  const Labelling labels = RandomSets(task, 1, 4);
+  std::vector<std::vector<int>> two;
+  for (const std::vector<int>& set : labels.sets()) {
+    two.emplace_back();
+    for (const int label : set) {
+      if (label < 2) two.back().push_back(label);
+    }
+  }
+  const LinearProbe all = FitLinearProbe(task.features, labels, 4, {}).value();
+  const LinearProbe part = FitLinearProbe(task.features, Labelling::AnyNumber(two), 2, {}).value();
+  EXPECT_TRUE(at::allclose(all.weight.narrow(0, 0, 2), part.weight, 1e-2, 1e-3));
+}
+
+TEST(MultiLabelProbeTest, CrossValidationMeasuresExactMatchesAndTheMeanLoss) {
+  const Task task = RandomTask(240, 8, 0.5, 5);
+  const Labelling labels = RandomSets(task, 0.3, 6);
+  WorkerPool one(Threads(1)), three(Threads(3));
+  const CrossValidation result =
+      CrossValidateProbe(task.features, labels, 4, 4, 1, {}, &three, CancelToken()).value();
+  EXPECT_EQ(result.logits, CrossValidateProbe(task.features, labels, 4, 4, 1, {}, &one, CancelToken())->logits);
+  const at::Tensor logits = at::tensor(result.logits).view({240, 4}), targets = MultiHot(labels, 4);
+  EXPECT_NEAR(result.log_loss, at::binary_cross_entropy_with_logits(logits.to(at::kDouble), targets).item<double>(),
+              1e-9);
+  const at::Tensor right = logits.ge(0).eq(targets.ge(0.5)).all(1);
+  const std::vector<int> fold_of = StratifiedFolds(labels, 4, 1);
+  double mean = 0;
+  for (int fold = 0; fold < 4; ++fold) {
+    const at::Tensor inside = at::tensor(fold_of).eq(fold);
+    EXPECT_NEAR(result.fold_accuracy[fold], right.masked_select(inside).to(at::kDouble).mean().item<double>(), 1e-12);
+    mean += result.fold_accuracy[fold] / 4;
+  }
+  EXPECT_NEAR(result.mean, mean, 1e-12);
+  EXPECT_GT(result.mean, 0.5);
+}
+
+TEST(MultiLabelProbeTest, BadLabelsAreInvalid) {
+  const Task task = RandomTask(3, 3, 1, 7);
+  const auto message = [&](std::vector<std::vector<int>> sets) {
+    const absl::Status status = FitLinearProbe(task.features, Labelling::AnyNumber(std::move(sets)), 4, {}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_EQ(FitLinearProbe(task.features, Labelling::AnyNumber({{}, {}, {}}), 0, {}).status().message(),
+            "classes: got 0, want at least 1");
+  EXPECT_EQ(message({{0}, {}}), "labels: got 2, want one for each of 3 rows");
+  EXPECT_EQ(message({{0}, {}, {1, 4}}), "labels: got 4, want 0 to 3");
+  EXPECT_EQ(message({{0}, {-1, 2}, {}}), "labels: got -1, want 0 to 3");
 }
 
 }  // namespace

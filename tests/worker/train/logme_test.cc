@@ -153,5 +153,37 @@ TEST(LogMeTest, BadArgumentsAreInvalid) {
                  "features: got values that are infinite or not numbers, want finite ones");
 }
 
+// A row's classes are regressed one by one: a set for each row that has one class is the same problem.
+TEST(LogMeTest, OfSetsOfOneClassIsThatOfTheClasses) {
+  const Task task = Waves(30, 4);
+  std::vector<std::vector<int>> sets;
+  for (const int label : task.labels) sets.push_back({label});
+  EXPECT_EQ(LogMe(task.features, Labelling::AnyNumber(sets), 3).value(), MustScore(task.features, task.labels));
+}
+
+// Class 1 of three is what class 0 is of two, and class 0 likewise; class 2 is never there.
+TEST(LogMeTest, OfAnyNumberOfClassesIsTheirMean) {
+  const Task task = Waves(30, 4);
+  const auto score = [&](const std::vector<std::vector<int>>& sets, int classes) {
+    return LogMe(task.features, Labelling::AnyNumber(sets), classes).value();
+  };
+  std::vector<std::vector<int>> first, second, both;
+  for (int i = 0; i < 30; ++i) {
+    const bool a = task.labels[i] == 1, b = i % 4 < 3;
+    first.push_back(a ? std::vector<int>{0} : std::vector<int>{});
+    second.push_back(b ? std::vector<int>{0} : std::vector<int>{});
+    both.emplace_back();
+    if (a) both.back().push_back(0);
+    if (b) both.back().push_back(1);
+  }
+  EXPECT_NEAR(score(both, 3), (score(first, 1) + score(second, 1)) / 2, 1e-12);
+}
+
+TEST(LogMeTest, RowsWithoutAnyLabelAreInvalid) {
+  const Task task = Waves(5, 2);
+  EXPECT_EQ(LogMe(task.features, Labelling::AnyNumber(std::vector<std::vector<int>>(5)), 2).status(),
+            absl::InvalidArgumentError("labels: got none, want some"));
+}
+
 }  // namespace
 }  // namespace graft

@@ -265,5 +265,89 @@ TEST(LossOptionsTest, AllViolationsComeTogether) {
             "class_weights: got only 0, want one or more > 0");
 }
 
+LossOptions MultiLabel(LossKind kind, double label_smoothing = 0, std::vector<double> class_weights = {}) {
+  LossOptions options = Options(kind, label_smoothing, std::move(class_weights));
+  options.multi_label = true;
+  return options;
+}
+
+// Rows with no class, one, some and all.
+at::Tensor MultiHot(at::ScalarType dtype) {
+  return at::tensor(std::vector<int64_t>{0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1,
+                                         0, 0})
+      .view({kRows, kClasses})
+      .to(dtype);
+}
+
+// Torch takes smoothed targets.
+TEST(LossTest, BinaryCrossEntropyEqualsTorchs) {
+  const std::vector<std::vector<double>> some_weights = {{}, {1, 2.5, 0.5, 0.25}};
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    for (const std::vector<double>& weights : some_weights) {
+      for (const double smoothing : {0.0, 0.1}) {
+        const LossOptions options = MultiLabel(LossKind::kBinaryCrossEntropy, smoothing, weights);
+        ASSERT_TRUE(options.Validate(kClasses).ok());
+        const at::Tensor logits = Logits(dtype), targets = MultiHot(dtype);
+        F::BinaryCrossEntropyWithLogitsFuncOptions torchs;
+        if (!weights.empty()) torchs.pos_weight(at::tensor(weights, dtype));
+        const at::Tensor want =
+            F::binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2, torchs);
+        const at::Tensor got = MeanLoss(logits, targets, options) / kClasses;  // torch's mean is over classes too
+        EXPECT_NEAR(got.item<double>(), want.item<double>(), 1e-6);
+        EXPECT_LT((Gradient(got, logits) - Gradient(want, logits)).abs().max().item<double>(), 1e-6);
+      }
+    }
+  }
+}
+
+// Logits (ln 3, -ln 3): probabilities 3/4 and 1/4.
+TEST(LossTest, BinaryCrossEntropyByHand) {
+  const at::Tensor logits = at::tensor({std::log(3.0), -std::log(3.0)}, at::kDouble).view({1, 2});
+  const auto loss = [&](std::vector<double> target, const LossOptions& options) {
+    return LossSum(logits, at::tensor(target, at::kDouble).view({1, 2}), options).item<double>();
+  };
+  const double p = std::log(0.75), q = std::log(0.25);
+  EXPECT_NEAR(loss({1, 0}, MultiLabel(LossKind::kBinaryCrossEntropy)), -2 * p, 1e-14);
+  EXPECT_NEAR(loss({0, 0}, MultiLabel(LossKind::kBinaryCrossEntropy)), -q - p, 1e-14);
+  EXPECT_NEAR(loss({1, 1}, MultiLabel(LossKind::kBinaryCrossEntropy, 0, {2, 5})), -2 * p - 5 * q, 1e-14);
+  // Smoothed by a half: (3/4, 1/4).
+  EXPECT_NEAR(loss({1, 0}, MultiLabel(LossKind::kBinaryCrossEntropy, 0.5)), 2 * (-0.75 * p - 0.25 * q), 1e-14);
+}
+
+TEST(LossTest, BinaryCrossEntropyOfHugeLogitsIsFinite) {
+  const at::Tensor logits = at::tensor({1e4, -1e4}, at::kDouble).view({1, 2}).requires_grad_(true);
+  const at::Tensor loss = LossSum(logits, at::tensor({0.0, 0.0}, at::kDouble).view({1, 2}),
+                                  MultiLabel(LossKind::kBinaryCrossEntropy));
+  EXPECT_DOUBLE_EQ(loss.item<double>(), 1e4);
+  EXPECT_TRUE(at::allclose(Gradient(loss, logits), at::tensor({1.0, 0.0}, at::kDouble).view({1, 2})));
+}
+
+// Logits (2, -0.5, 0.25): as a label 0, 2.25, 0.5625; as none 9, 0.25, 1.5625.
+TEST(LossTest, SquaredHingeOfAnyNumberOfClassesByHand) {
+  const at::Tensor logits = at::tensor({2.0, -0.5, 0.25}, at::kDouble).view({1, 3});
+  const auto loss = [&](std::vector<double> target, std::vector<double> weights) {
+    return LossSum(logits, at::tensor(target, at::kDouble).view({1, 3}),
+                   MultiLabel(LossKind::kSquaredHinge, 0, std::move(weights)))
+        .item<double>();
+  };
+  EXPECT_DOUBLE_EQ(loss({0, 0, 0}, {}), 9 + 0.25 + 1.5625);
+  EXPECT_DOUBLE_EQ(loss({1, 1, 0}, {}), 0 + 2.25 + 1.5625);
+  EXPECT_DOUBLE_EQ(loss({1, 1, 1}, {1, 4, 2}), 0 + 4 * 2.25 + 2 * 0.5625);
+  EXPECT_DOUBLE_EQ(loss({0, 0.5, 0}, {}), 9 + 0.5 * (2.25 + 0.25) + 1.5625);
+}
+
+TEST(LossTest, OfAnyNumberOfClassesTheWeightIsTheRows) {
+  EXPECT_EQ(LossWeight(MultiHot(at::kFloat), MultiLabel(LossKind::kBinaryCrossEntropy, 0, {1, 2, 3, 4})), 7);
+  EXPECT_EQ(LossWeight(MultiHot(at::kFloat), MultiLabel(LossKind::kSquaredHinge)), 7);
+}
+
+TEST(LossOptionsTest, TheLossSuitsTheLabels) {
+  EXPECT_EQ(Violations(MultiLabel(LossKind::kCrossEntropy), 4),
+            "multi_label: got true, want false with cross-entropy");
+  EXPECT_EQ(Violations(Options(LossKind::kBinaryCrossEntropy), 4),
+            "multi_label: got false, want true with binary cross-entropy");
+  EXPECT_TRUE(MultiLabel(LossKind::kSquaredHinge).Validate(4).ok());
+}
+
 }  // namespace
 }  // namespace graft

@@ -481,5 +481,15 @@ TEST(ForEachOptionTest, EveryDefaultIsInRange) {
   for (const Recipe& recipe : ManyRecipes()) EXPECT_TRUE(WithDefaults(recipe).ok());
 }
 
+TEST(CheckForLabelsTest, NamesWhatAMultiLabelDatasetDoesNotAllow) {
+  Recipe recipe;
+  EXPECT_TRUE(CheckForLabels(recipe, /*multi_label=*/true).ok());
+  recipe.class_balance = ClassBalance::kSampling;
+  EXPECT_TRUE(CheckForLabels(recipe, /*multi_label=*/false).ok());
+  const absl::Status refused = CheckForLabels(recipe, /*multi_label=*/true);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.message()), testing::StartsWith("class_balance: got sampling, want"));
+}
+
 }  // namespace
 }  // namespace graft

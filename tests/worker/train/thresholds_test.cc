@@ -123,5 +123,19 @@ TEST(ThresholdsTest, AgreesWithTryingEveryThreshold) {
   }
 }
 
+// Class 0 by falling probability: right, wrong, right; class 1: wrong, right, right; class 2 is never there.
+TEST(ThresholdsTest, OfAnyNumberOfClasses) {
+  const Labelling labels = Labelling::AnyNumber({{0}, {1}, {0, 1}});
+  const std::vector<float> p = {0.9f, 0.8f, 0.1f, 0.6f, 0.7f, 0.2f, 0.3f, 0.6f, 0.3f};
+  const std::vector<ClassThreshold> t = ThresholdsForPrecision(p, labels, 3, 0.65);
+  EXPECT_EQ(t[0].threshold, 0.3f);
+  EXPECT_EQ(t[0].predicted, 3);
+  EXPECT_DOUBLE_EQ(t[0].precision, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(t[0].recall, 1);
+  EXPECT_EQ(t[1].threshold, 0.6f);
+  EXPECT_FALSE(t[2].reachable);
+  EXPECT_EQ(ThresholdsForPrecision(p, labels, 3, 0.9)[0].threshold, 0.9f);
+}
+
 }  // namespace
 }  // namespace graft

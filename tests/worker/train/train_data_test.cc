@@ -232,5 +232,22 @@ TEST_F(TrainDataTest, ErrorsOfProgressAndPicturesEndIt) {
   EXPECT_EQ(cancelled.Enter(0, cancel, ignore).status().code(), absl::StatusCode::kCancelled);
 }
 
+TEST(HoldOutTest, OfAnyNumberOfClassesIsStratifiedAndLeavesEachClassAPicture) {
+  Dataset data = LightsDataset(6, 1);
+  data.train[0].labels = {3};  // the only one of its class
+  std::vector<Example> kept, held_out;
+  HoldOut(data.train, 0.25, 3, &kept, &held_out);
+  EXPECT_NEAR(static_cast<double>(held_out.size()), 12, 2);
+  EXPECT_EQ(kept.size() + held_out.size(), 48u);
+  const std::vector<int64_t> counts = Labelling::Of(held_out).Counts(4);
+  for (int c = 0; c < 3; ++c) EXPECT_NEAR(static_cast<double>(counts[c]), 6, 1) << c;
+  EXPECT_EQ(counts[3], 0);
+  // Every picture is the only one of a class: none can go.
+  for (size_t i = 0; i < data.train.size(); ++i) data.train[i].labels = {static_cast<int>(i)};
+  held_out.clear();
+  HoldOut(data.train, 0.5, 3, &kept, &held_out);
+  EXPECT_TRUE(held_out.empty());
+}
+
 }  // namespace
 }  // namespace graft

@@ -63,27 +63,26 @@ double SquaredHinge(const Row<T>& row, bool multi_label, double factor) {
   return loss;
 }
 
-// log(1 + e^z), without overflow.
-double Softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
-
+// Of each class on its own. A class's weight is that of its being there.
 template <typename T>
 double BinaryCrossEntropy(const Row<T>& row, double smoothing, double factor) {
   double loss = 0;
   for (int64_t c = 0; c < row.classes; ++c) {
     const double z = row.logits[c], q = row.targets[c] * (1 - smoothing) + smoothing / 2;
-    const double present = row.WeightOf(c) * q, absent = 1 - q;
-    loss += present * Softplus(-z) + absent * Softplus(z);
-    const double probability = 1 / (1 + std::exp(-z));
-    row.gradient[c] = static_cast<T>(factor * (absent * probability - present * (1 - probability)));
+    const double yes = row.WeightOf(c) * q, no = 1 - q;
+    const double small = std::exp(-std::abs(z)), rest = std::log1p(small);  // no overflow, whatever the logit
+    const double sigmoid = (z >= 0 ? 1 : small) / (1 + small), opposite = (z >= 0 ? small : 1) / (1 + small);
+    loss += yes * (std::max(-z, 0.0) + rest) + no * (std::max(z, 0.0) + rest);
+    row.gradient[c] = static_cast<T>(factor * (no * sigmoid - yes * opposite));
   }
   return loss;
 }
 
 template <typename T>
-double LossOf(const Row<T>& row, const LossOptions& options, double factor) {
+double LossOfRow(const Row<T>& row, const LossOptions& options, double factor) {
   if (options.kind == LossKind::kCrossEntropy) return CrossEntropy(row, options.label_smoothing, factor);
-  if (options.kind == LossKind::kSquaredHinge) return SquaredHinge(row, options.multi_label, factor);
-  return BinaryCrossEntropy(row, options.label_smoothing, factor);
+  if (options.kind == LossKind::kBinaryCrossEntropy) return BinaryCrossEntropy(row, options.label_smoothing, factor);
+  return SquaredHinge(row, options.multi_label, factor);
 }
 
 template <typename T>
@@ -94,7 +93,7 @@ double SumRows(const at::Tensor& logits, const at::Tensor& targets, const LossOp
   Row<T> row{logits.data_ptr<T>(), targets.data_ptr<T>(), weights, gradient->data_ptr<T>(), classes};
   double loss = 0;
   for (int64_t i = 0; i < logits.size(0); ++i) {
-    loss += LossOf(row, options, factor);
+    loss += LossOfRow(row, options, factor);
     row.logits += classes;
     row.targets += classes;
     row.gradient += classes;

@@ -25,10 +25,10 @@ struct LossOptions {
 };
 
 // Sum over rows of the loss of `logits` [n, classes] against `targets` [n, classes], each row of which sums to 1, or,
-// with multi_label, holds a number in [0, 1] for each class; both on the CPU, float32 or float64. `gradient`, of the same
-// shape and dtype, becomes `factor` times its derivative by the logits. In closed form: autograd's dispatch costs more
-// than the arithmetic. A row's loss and gradient depend on no other row, and sums are float64: those of a batch's shards
-// add up to the batch's to far more digits than a float32's.
+// with multi_label, holds a number in [0, 1] for each class; both on the CPU, float32 or float64. `gradient`, of the
+// same shape and dtype, becomes `factor` times its derivative by the logits. In closed form: autograd's dispatch costs
+// more than the arithmetic. A row's loss and gradient depend on no other row, and sums are float64: those of a batch's
+// shards add up to the batch's to far more digits than a float32's.
 //   kCrossEntropy  -sum_c w_c q_c log softmax(z)_c with q = (1 - s) target + s / classes, s the label smoothing
 //                  (Szegedy et al. 2016, arXiv:1512.00567); the class weights w as in torch's cross_entropy
 //   kSquaredHinge  w_label sum_c max(0, 1 - y_c z_c)^2, y_c = 1 for the label and -1 for the others (Tang 2013,

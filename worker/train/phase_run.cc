@@ -58,17 +58,18 @@ LossKind KindOfLoss(HeadType head, bool multi_label) {
   return multi_label ? LossKind::kBinaryCrossEntropy : LossKind::kCrossEntropy;
 }
 
-// Pictures whose most probable class is the target's; of a multi-label dataset, with exactly the target's classes.
+// Whether a row's largest logit is the label's; of a multi-label dataset, whether it says exactly the target's classes.
+bool IsCorrect(const float* z, const float* t, int64_t classes, bool multi_label) {
+  if (!multi_label) return std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
+  return std::equal(z, z + classes, t, [](float logit, float target) { return (logit >= 0) == (target >= 0.5f); });
+}
+
 int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets, bool multi_label) {
   const int64_t classes = logits.size(1);
   const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
   int64_t correct = 0;
   for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
-    if (multi_label) {
-      correct += std::equal(z, z + classes, t, [](float logit, float target) { return (logit >= 0) == (target >= 0.5f); });
-    } else {
-      correct += std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
-    }
+    correct += IsCorrect(z, t, classes, multi_label);
   }
   return correct;
 }

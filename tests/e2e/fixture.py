@@ -80,6 +80,12 @@ class ServiceTest(unittest.TestCase):
         """Returns the id of a job that has been queued."""
         return cls.service.json("train", *args)[0]["job"]["id"]
 
+    @classmethod
+    def versions_of(cls, job, model):
+        """The model's versions that a job made, newest first: two when early stopping went back to an earlier epoch."""
+        return [int(v["version"]) for v in cls.service.json("model", "show", model)[0]["versions"]
+                if v["job_id"] == job["id"]]
+
     def refused(self, result, *texts, status=1):
         """Asserts that a command failed with a message that holds all of `texts`, and printed no result."""
         self.assertEqual((result.status, result.out), (status, ""), result.err)

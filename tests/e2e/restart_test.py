@@ -87,9 +87,10 @@ class RestartTest(fixture.ServiceTest):
         for phase in ("head", "fine-tune"):
             self.assertEqual(results(fixture.epochs(events, phase)), results(fixture.epochs(unbroken_events, phase)))
         # Of one model, and blobs are named by content: two versions with equal bytes are one file.
-        number = int(job["model_version"].split("/")[1])
-        self.assertEqual(unbroken["model_version"], f"hues/{number + 1}")
-        self.assertEqual(len(fixture.checkpoints(self.data_dir)), (number + 1) // 2)
+        versions = self.versions_of(job, "hues")
+        self.assertEqual(len(self.versions_of(unbroken, "hues")), len(versions))
+        self.assertEqual(unbroken["model_version"], f"hues/{versions[0] + len(versions)}")
+        self.assertEqual(len(fixture.checkpoints(self.data_dir)), (versions[0] + len(versions)) // 2)
 
 
 class DrainTest(fixture.ServiceTest):

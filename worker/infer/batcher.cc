@@ -151,9 +151,11 @@ Batcher::Stats Batcher::stats() const {
   return stats_;
 }
 
-// The oldest picture and, in order, those behind it that share its prefix. When little waits, the threads share it.
+// The oldest picture and, in order, those behind it that share its prefix. When little waits, the threads that have
+// nothing to do share it; one that is busy would only make two small batches of a large one.
 std::vector<Batcher::Item> Batcher::TakeBatch() {
-  const auto fair = (static_cast<int64_t>(queue_.size()) + options_.threads - 1) / options_.threads;
+  const int64_t takers = idle_threads_ + 1;
+  const auto fair = (static_cast<int64_t>(queue_.size()) + takers - 1) / takers;
   const auto limit = static_cast<size_t>(std::min<int64_t>(options_.max_batch, std::max<int64_t>(1, fair)));
   const std::string key = queue_.front().call->task.predictor->prefix_key();
   std::vector<Item> batch;
@@ -178,7 +180,9 @@ void Batcher::Run() {
     std::vector<Item> batch;
     {
       MutexLock lock(&mu_);
+      ++idle_threads_;
       while (!stop_ && queue_.empty()) work_.Wait(&mu_);
+      --idle_threads_;
       if (queue_.empty()) return;
       batch = TakeBatch();
     }

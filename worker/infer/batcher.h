@@ -92,6 +92,7 @@ class Batcher {
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
   Stats stats_ ABSL_GUARDED_BY(mu_);
   double seconds_per_image_ ABSL_GUARDED_BY(mu_) = 0;  // moving average, per thread
+  int idle_threads_ ABSL_GUARDED_BY(mu_) = 0;          // that wait for work
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;
 };

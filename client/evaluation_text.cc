@@ -52,8 +52,7 @@ std::string FormatClasses(const v1::Evaluation& evaluation, bool terminal) {
 // Of a network that early stopping took back.
 std::string FormatLastAccuracy(const v1::Evaluation& evaluation) {
   if (evaluation.last_accuracy() == 0 || evaluation.last_accuracy() == evaluation.accuracy()) return "";
-  return absl::StrFormat("accuracy of the last epoch's weights, which are not kept: %s\n",
-                         FormatPercent(evaluation.last_accuracy()));
+  return absl::StrFormat("accuracy of the last epoch's weights: %s\n", FormatPercent(evaluation.last_accuracy()));
 }
 
 std::string FormatCalibration(const v1::Evaluation& evaluation) {

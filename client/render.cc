@@ -58,7 +58,7 @@ std::string FormatLearningRate(const v1::LearningRateFound& found) {
   const std::string begin = absl::StrCat("learning rate finder, ", Printable(found.phase()), ": ");
   const std::string smallest =
       found.has_minimum() ? absl::StrFormat(", the loss is smallest at %.3g", found.minimum()) : "";
-  if (!found.has_suggestion()) return absl::StrCat(begin, "no suggestion, the loss never fell", smallest, "\n");
+  if (!found.has_suggestion()) return absl::StrCat(begin, "no suggestion: the loss hardly fell", smallest, "\n");
   const char* const what = found.applied() ? "is used" : "is suggested, not used";
   return absl::StrFormat("%s%.3g %s%s\n", begin, found.suggestion(), what, smallest);
 }

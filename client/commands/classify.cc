@@ -29,7 +29,7 @@ constexpr size_t kBatchBytes = 16 << 20;
 constexpr size_t kPictureBytes = 32 << 20;
 
 // From which probability on a multi-label model says that a picture has a class, as its evaluation counts.
-constexpr float kSaid = 0.5F;
+constexpr float kDecisionThreshold = 0.5F;
 
 struct ClassifyArgs {
   std::string model;
@@ -133,7 +133,7 @@ class Classification {
     for (const v1::Prediction& prediction : result.predictions()) {
       predictions.push_back(nlohmann::ordered_json::parse(ToJson(prediction)));
       // Of one class among others the first is the answer; of any number of classes these are.
-      const bool said = response.multi_label() && prediction.probability() >= kSaid;
+      const bool said = response.multi_label() && prediction.probability() >= kDecisionThreshold;
       table_.AddRow({file, prediction.label(),
                      absl::StrFormat("%s%.4f", said ? "* " : "", prediction.probability()), response.model()});
     }

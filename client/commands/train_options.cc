@@ -52,8 +52,8 @@ const std::vector<Group>& Groups() {
         {"--accumulate-batches", "accumulate_batches", "Batches a step (default 1)", true},
         {"--learning-rate", "learning_rate", "Of the last phase (default 0.01, 0.005 for fine-tune)", true},
         {"--find-learning-rate", "learning_rate_finder.steps",
-         "Steps of a test that finds it before each phase, 20 to 1000\n"
-         "(default: off; only reported with --learning-rate)"},
+         "Steps of a test that finds it before each phase but the head's own,\n"
+         "20 to 1000 (default: off; only reported with --learning-rate)"},
         {"--seed", "seed", "Of shuffling and initial weights (default 0)"},
         {"--early-stopping", "early_stopping.patience", "Epochs without improvement that end a phase (default: off)"},
         {"--class-balance", "class_balance", "What helps rare classes (default none)"},

@@ -154,7 +154,7 @@ absl::Status Database::Read(absl::string_view what, const std::function<absl::St
 absl::Status Database::Write(absl::string_view what, const std::function<absl::Status(soci::session&)>& body) {
   MutexLock lock(&pool_->writer);
   const absl::Status status = pool_->Run(what, /*write=*/true, body);
-  if (status.ok()) ++pool_->changes;
+  ++pool_->changes;  // also after an error: a commit may fail when it has taken effect
   return status;
 }
 

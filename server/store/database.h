@@ -36,7 +36,7 @@ class Database {
   absl::Status Read(absl::string_view what, const std::function<absl::Status(soci::session&)>& body);
   absl::Status Write(absl::string_view what, const std::function<absl::Status(soci::session&)>& body);
 
-  // Grows with each Write() that was committed, before it returns: what was read since it was last the same still holds.
+  // Grows with each Write(), committed or not, before it returns: what was read since it was last the same still holds.
   int64_t changes() const;
 
  private:

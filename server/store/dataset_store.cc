@@ -44,19 +44,17 @@ struct ItemRow {
   int split = 0;
   auto Columns() { return std::tie(item.file_name, item.image_digest, label, labels, split, item.bytes); }
 
-  //   DataLoss   `labels` are not what was stored
-  absl::StatusOr<DatasetItem> Decode(bool multi_label) &&;
+  //   DataLoss   `label` or `labels` are not what was stored
+  absl::StatusOr<DatasetItem> Decode(bool multi_label, int64_t classes) &&;
 };
 
-absl::StatusOr<DatasetItem> ItemRow::Decode(bool multi_label) && {
+absl::StatusOr<DatasetItem> ItemRow::Decode(bool multi_label, int64_t classes) && {
   item.split = static_cast<Split>(split);
-  if (!multi_label) {
-    item.labels.push_back(label);
-    return std::move(item);
-  }
-  for (const absl::string_view text : absl::StrSplit(labels, ',', absl::SkipEmpty())) {
+  const std::string text = multi_label ? labels : absl::StrCat(label);
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
     int index = 0;
-    if (!absl::SimpleAtoi(text, &index) || index < 0) {
+    const int above = item.labels.empty() ? -1 : item.labels.back();
+    if (!absl::SimpleAtoi(part, &index) || index <= above || index >= classes) {
       return absl::DataLossError(absl::StrCat("dataset: the stored labels of picture ", item.image_digest,
                                               " are damaged"));
     }
@@ -181,12 +179,14 @@ absl::StatusOr<std::vector<DatasetItem>> DatasetStore::Items(const std::string& 
   std::vector<DatasetItem> items;
   RETURN_IF_ERROR(db_->Read("list dataset items", [&](soci::session& sql) -> absl::Status {
     ASSIGN_OR_RETURN(const VersionRow found, FindVersion(sql, name, version));
+    const int64_t classes =
+        SelectNumber(sql, "SELECT COUNT(*) FROM dataset_classes WHERE version_id = :id", found.id);
     for (ItemRow& row : Select<ItemRow>(
              sql,
              "SELECT file_name, digest, label, labels, split, bytes FROM dataset_items WHERE version_id = :id"
              " ORDER BY idx",
              found.id)) {
-      ASSIGN_OR_RETURN(DatasetItem item, std::move(row).Decode(found.multi_label != 0));
+      ASSIGN_OR_RETURN(DatasetItem item, std::move(row).Decode(found.multi_label != 0, classes));
       items.push_back(std::move(item));
     }
     return absl::OkStatus();

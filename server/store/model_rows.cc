@@ -76,6 +76,7 @@ absl::StatusOr<ModelVersionRecord> InsertModelVersions(soci::session& sql,
   if (!earlier.empty()) return std::move(earlier.front());
   ModelVersionRecord made;
   for (const ModelVersionRecord& model : models) {
+    GRAFT_CHECK(model.model == models.front().model && model.job_id == models.front().job_id);
     made = model;
     made.version = NextVersion(sql, model.model);
     made.create_time = now;

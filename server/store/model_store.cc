@@ -174,6 +174,8 @@ absl::StatusOr<ModelVersionRecord> ModelStore::Resolve(const std::string& refere
     ASSIGN_OR_RETURN(version, FindReferenced(sql, parsed));
     return absl::OkStatus();
   }));
+  version.evaluation_pb.clear();  // a thousand classes' confusion matrix, say
+  version.details_pb.clear();
   MutexLock lock(&mu_);
   if (resolved_at_ == changes && resolved_.size() < kMaxResolved) resolved_.emplace(reference, version);
   return version;

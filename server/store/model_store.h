@@ -21,8 +21,8 @@ class ModelStore {
 
   absl::StatusOr<ModelRecord> Get(const std::string& name);  // NotFound
   absl::StatusOr<Page<ModelRecord>> List(const PageRequest& page);  // by name; InvalidArgument: page_token
-  // One version of what a reference names: "flowers" (alias "default"), "flowers@canary", "flowers/3". Kept in memory
-  // until the database changes, since every classification asks.
+  // One version of what a reference names: "flowers" (alias "default"), "flowers@canary", "flowers/3"; without
+  // evaluation_pb and details_pb. Kept in memory until the database changes, since every classification asks.
   //   InvalidArgument  malformed reference
   //   NotFound         no such model, alias or version: says which of the three
   absl::StatusOr<ModelVersionRecord> Resolve(const std::string& reference);

@@ -138,10 +138,10 @@ TEST(FormatEventTest, AFoundLearningRateIsOneLine) {
   v1::JobEvent event;
   v1::LearningRateFound& found = *event.mutable_learning_rate();
   found.set_phase("fine-tune");
-  EXPECT_EQ(FormatEvent(event, false), "learning rate finder, fine-tune: no suggestion, the loss never fell\n");
+  EXPECT_EQ(FormatEvent(event, false), "learning rate finder, fine-tune: no suggestion: the loss hardly fell\n");
   found.set_minimum(0.1301);
   EXPECT_EQ(FormatEvent(event, true),
-            "learning rate finder, fine-tune: no suggestion, the loss never fell, the loss is smallest at 0.13\n");
+            "learning rate finder, fine-tune: no suggestion: the loss hardly fell, the loss is smallest at 0.13\n");
   found.set_suggestion(0.004219);
   EXPECT_EQ(FormatEvent(event, true),
             "learning rate finder, fine-tune: 0.00422 is suggested, not used, the loss is smallest at 0.13\n");
@@ -242,7 +242,7 @@ TEST(FormatEventTest, EvaluationTellsTheLastEpochsAccuracyWhenItIsAnother) {
   EXPECT_THAT(FormatEvaluation(evaluation, false), Not(HasSubstr("last epoch")));
   evaluation.set_last_accuracy(0.93);
   EXPECT_THAT(FormatEvaluation(evaluation, false),
-              HasSubstr("accuracy of the last epoch's weights, which are not kept: 93.0 %\n"));
+              HasSubstr("accuracy of the last epoch's weights: 93.0 %\n"));
 }
 
 TEST(FormatEventTest, EvaluationHasThresholdsWhereAClassHasOne) {

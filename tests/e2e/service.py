@@ -43,14 +43,17 @@ class Result:
 
 
 class Service:
-    """One graftd on free ports. `data_dir` outlives it, so that a second one can go on with it."""
+    """One graftd on free ports. `data_dir` outlives it, so that a second one can go on with it.
 
-    def __init__(self, data_dir, backbone_dir, *options, grpc_address="127.0.0.1:0"):
+    `environment` takes the place of the test's own.
+    """
+
+    def __init__(self, data_dir, backbone_dir, *options, grpc_address="127.0.0.1:0", environment=None):
         self._log, self._lines = threading.Condition(), []
         self.process = subprocess.Popen(
             [GRAFTD, "--data-dir", data_dir, "--backbone-dir", backbone_dir, "--grpc-address", grpc_address,
              "--http-address", "127.0.0.1:0", *options],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_die_with_parent)
+            env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=_die_with_parent)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
         self.grpc_address, self.http_address = self._wait_for_addresses()

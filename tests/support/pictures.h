@@ -54,10 +54,32 @@ inline std::array<int, 3> ClassColour(int label) {
   return colour;
 }
 
+using PictureFiles = std::map<std::string, std::string>;  // by their ids
+
+inline ImageReader ReaderOf(std::shared_ptr<const PictureFiles> files) {
+  return [files](const std::string& id) -> absl::StatusOr<std::string> {
+    const auto it = files->find(id);
+    if (it == files->end()) return absl::NotFoundError("no such file");
+    return it->second;
+  };
+}
+
+struct SplitSizes {
+  int train = 0, validation = 0, test = 0;
+};
+
+// Fills the splits of `data` by add(split, its size, &examples).
+template <typename Add>
+void AddSplits(const SplitSizes& sizes, const Add& add, Dataset* data) {
+  add("train", sizes.train, &data->train);
+  add("validation", sizes.validation, &data->validation);
+  add("test", sizes.test, &data->test);
+}
+
 // Noisy 8x8 pictures of `classes` (2 or 3) colours, so many for each class in each split, all different.
 inline Dataset ColourDataset(int classes, int train, int validation, int test = 0) {
   Dataset data;
-  auto files = std::make_shared<std::map<std::string, std::string>>();
+  auto files = std::make_shared<PictureFiles>();
   uint32_t seed = 1;
   const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
     for (int i = 0; i < count; ++i) {
@@ -69,14 +91,8 @@ inline Dataset ColourDataset(int classes, int train, int validation, int test = 
     }
   };
   for (int label = 0; label < classes; ++label) data.class_names.push_back(std::array{"red", "green", "blue"}[label]);
-  add("train", train, &data.train);
-  add("validation", validation, &data.validation);
-  add("test", test, &data.test);
-  data.read = [files](const std::string& id) -> absl::StatusOr<std::string> {
-    const auto it = files->find(id);
-    if (it == files->end()) return absl::NotFoundError("no such file");
-    return it->second;
-  };
+  AddSplits({train, validation, test}, add, &data);
+  data.read = ReaderOf(files);
   return data;
 }
 
@@ -85,7 +101,7 @@ inline Dataset ColourDataset(int classes, int train, int validation, int test = 
 inline Dataset LightsDataset(int train, int validation, int test = 0) {
   Dataset data = ColourDataset(3, 0, 0);
   data.multi_label = true;
-  auto files = std::make_shared<std::map<std::string, std::string>>();
+  auto files = std::make_shared<PictureFiles>();
   uint32_t seed = 1;
   const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
     for (int i = 0; i < 8 * count; ++i) {
@@ -102,14 +118,8 @@ inline Dataset LightsDataset(int train, int validation, int test = 0) {
       examples->push_back(example);
     }
   };
-  add("train", train, &data.train);
-  add("validation", validation, &data.validation);
-  add("test", test, &data.test);
-  data.read = [files](const std::string& id) -> absl::StatusOr<std::string> {
-    const auto it = files->find(id);
-    if (it == files->end()) return absl::NotFoundError("no such file");
-    return it->second;
-  };
+  AddSplits({train, validation, test}, add, &data);
+  data.read = ReaderOf(files);
   return data;
 }
 

@@ -55,6 +55,22 @@ std::string SpaceKey(const Activations::Options& o, int64_t view) {
 
 int64_t ImagesInAWindow(int64_t row_bytes) { return std::clamp<int64_t>(kWindowBytes / row_bytes, 1, kWindowImages); }
 
+absl::Status ForEachWindow(Activations* activations, WorkerPool* pool, const CancelToken& cancel,
+                           const std::function<absl::Status(const std::vector<int64_t>& indices)>& run) {
+  const int64_t count = activations->size();
+  if (count == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
+  const int64_t window = ImagesInAWindow(row_bytes);
+  for (int64_t begin = 0; begin < count; begin += window) {
+    std::vector<int64_t> indices(std::min(window, count - begin));
+    std::iota(indices.begin(), indices.end(), begin);
+    const auto n = static_cast<int64_t>(indices.size());
+    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
+    RETURN_IF_ERROR(run(indices));
+  }
+  return absl::OkStatus();
+}
+
 int64_t ViewOfEpoch(int64_t epoch, int kept) {
   if (kept == 0) return epoch;
   return epoch / (int64_t{kept} * kUsesOfAView) * kept + epoch % kept;

@@ -22,9 +22,9 @@
 
 namespace graft {
 
-// What the frozen prefix of a backbone gives for views of each example: computed once, kept in memory up to a budget and
-// in a store on disk; what is in neither is computed again each time it is asked for. A row depends on its example, its
-// view and the options, not on what else is computed with it.
+// What the frozen prefix of a backbone gives for views of each example: computed once, kept in memory up to a budget
+// and in a store on disk; what is in neither is computed again each time it is asked for. A row depends on its example,
+// its view and the options, not on what else is computed with it.
 //
 // Threads: Gather() is safe from several threads while no Fill() or Prepare() runs.
 class Activations {
@@ -37,14 +37,14 @@ class Activations {
     AugmentSpec augment;                 // of the views; all views are alike when it varies nothing
     uint64_t seed = 0;                   // of the views
     int kept_views = 1;                  // 0: none; view v is kept until view v + kept_views is asked for
-    bool reduced_decoding = false;       // JPEGs at a fraction of their size, twice the target at least: not quite PIL's
+    bool reduced_decoding = false;       // JPEGs at a fraction of their size, twice the target or more: not quite PIL's
     ImageLimits image_limits;
     int64_t budget_bytes = int64_t{1} << 30;
     ActivationStore* store = nullptr;    // outlives this; null: none
     int chunk = 8;                       // images per prefix batch (cache-friendly, see Batcher)
   };
-  // `examples` outlives this. With `base`, which was filled, holds the same examples and views at an earlier split point
-  // and outlives this, only the stages between the two run.
+  // `examples` outlives this. With `base`, which was filled, holds the same examples and views at an earlier split
+  // point and outlives this, only the stages between the two run.
   Activations(Options options, const std::vector<Example>* examples, ImageReader read,
               const Activations* base = nullptr);
 
@@ -101,6 +101,11 @@ class Activations {
 
 // How many rows of so many bytes a caller does well to Prepare() at once: at most 1024, and 256 MiB.
 int64_t ImagesInAWindow(int64_t row_bytes);
+
+// Calls `run` with the indices of one window after the other, all rows of view 0 in order, that Prepare() was called
+// for.   Errors as Activations::Fill(); those of `run`
+absl::Status ForEachWindow(Activations* activations, WorkerPool* pool, const CancelToken& cancel,
+                           const std::function<absl::Status(const std::vector<int64_t>& indices)>& run);
 
 // Changes when rows are computed in another way: those of older programs are then left alone.
 constexpr char kRowsVersion[] = "rows 1";

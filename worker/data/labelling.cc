@@ -20,6 +20,20 @@ Labelling Labelling::Of(const std::vector<Example>& examples) {
   return AnyNumber(std::move(sets));
 }
 
+Labelling Labelling::Of(const std::vector<Example>& examples, const int64_t* indices, int64_t n) {
+  Labelling labels;
+  labels.multi_label_ = n > 0 && examples[indices[0]].label < 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const Example& example = examples[indices[i]];
+    if (labels.multi_label_) {
+      labels.sets_.push_back(example.labels);
+    } else {
+      labels.one_each_.push_back(example.label);
+    }
+  }
+  return labels;
+}
+
 bool Labelling::Has(size_t picture, int label) const {
   if (!multi_label_) return one_each_[picture] == label;
   return std::binary_search(sets_[picture].begin(), sets_[picture].end(), label);

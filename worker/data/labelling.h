@@ -23,6 +23,8 @@ class Labelling {
   static Labelling AnyNumber(std::vector<std::vector<int>> sets);
   // Of examples of one dataset.
   static Labelling Of(const std::vector<Example>& examples);
+  // Of the `n` examples at `indices`.
+  static Labelling Of(const std::vector<Example>& examples, const int64_t* indices, int64_t n);
 
   bool multi_label() const { return multi_label_; }
   size_t size() const { return multi_label_ ? sets_.size() : one_each_.size(); }

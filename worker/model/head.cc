@@ -104,7 +104,8 @@ class Head::Network : public Stage {
   void AddGradients(const at::Tensor& inputs, const at::Tensor& logits_gradient) {
     GRAFT_CHECK(is_one_linear_layer());
     torch::NoGradGuard no_grad;
-    const auto add = [](at::Tensor& parameter, const at::Tensor& gradient) {
+    const auto add = [](at::Tensor& parameter, const at::Tensor& computed) {
+      const at::Tensor gradient = computed.to(parameter.scalar_type());  // under autocast it is of fewer bits
       at::Tensor& sum = parameter.mutable_grad();
       sum = sum.defined() ? sum + gradient : gradient;
     };

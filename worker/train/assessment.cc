@@ -84,7 +84,7 @@ std::vector<Suspect> LabelIssues(const Judged& split) {
 }
 
 double AccuracyOf(const at::Tensor& features, const Labelling& labels, const LinearProbe& probe) {
-  return AreRight(at::linear(features, probe.weight, probe.bias), labels).to(at::kDouble).mean().item<double>();
+  return ExactMatchRatio(at::linear(features, probe.weight, probe.bias), labels);
 }
 
 absl::StatusOr<at::Tensor> AllRows(Activations* activations, WorkerPool* pool, const CancelToken& cancel) {
@@ -127,7 +127,9 @@ absl::StatusOr<CrossValidated> CrossValidate(const ProbeData& data, int folds, s
   out.folds = folds;
   out.mean = result.mean;
   out.standard_deviation = result.standard_deviation;
-  out.confusion = EvaluateLogits(std::vector<std::string>(data.classes), labels, result.logits).confusion;
+  if (!labels.multi_label()) {
+    out.confusion = EvaluateLogits(std::vector<std::string>(data.classes), labels, result.logits).confusion;
+  }
   *issues = LabelIssues({examples, labels, result.logits, data.classes});
   return out;
 }
@@ -158,9 +160,11 @@ absl::StatusOr<LearningCurve> MeasureLearningCurve(const ProbeData& data, int su
   for (int s = subsets - 1; s >= 0; --s) {
     CurvePoint point;
     double squares = 0;
+    int64_t images = 0;  // of all seeds' subsets, which may differ in size
     for (int k = 0; k < kCurveSeeds; ++k) point.error += runs[s * kCurveSeeds + k].error / kCurveSeeds;
+    for (int k = 0; k < kCurveSeeds; ++k) images += runs[s * kCurveSeeds + k].images;
     for (int k = 0; k < kCurveSeeds; ++k) squares += std::pow(runs[s * kCurveSeeds + k].error - point.error, 2);
-    point.images = runs[s * kCurveSeeds].images;
+    point.images = (images + kCurveSeeds / 2) / kCurveSeeds;  // rounded
     point.standard_deviation = std::sqrt(squares / (kCurveSeeds - 1));
     curve.points.push_back(point);
   }

@@ -100,8 +100,9 @@ class Chooser {
   double SecondsLeft() const { return options_.budget_seconds - watch_.seconds(); }
 
   absl::Status Rank() {
-    ASSIGN_OR_RETURN(const BackboneRanking ranking, RankBackbones(options_, data_, kRankingShare * options_.budget_seconds,
-                                                                  pool_, &observer_, cancel_));
+    const double seconds = kRankingShare * options_.budget_seconds;
+    ASSIGN_OR_RETURN(const BackboneRanking ranking,
+                     RankBackbones(options_, data_, seconds, pool_, &observer_, cancel_));
     report().backbones = ranking.backbones;
     for (const std::string& sentence : ranking.left_out) Say(sentence);
     const RankedBackbone& best = report().backbones.front();
@@ -194,8 +195,8 @@ class Chooser {
     return absl::OkStatus();
   }
 
-  // Seconds that a fine-tune will take, from few pictures: an epoch on each view that is kept, and one on a view that is
-  // used again, which costs less.
+  // Seconds that a fine-tune will take, from few pictures: an epoch on each view that is kept, and one on a view that
+  // is used again, which costs less.
   absl::StatusOr<double> EstimateSeconds(const Candidate& candidate) {
     Dataset few = inner_;
     const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
@@ -212,13 +213,17 @@ class Chooser {
     brief.epochs = std::min(brief.epochs, brief.augmented_views + 1);
     brief.head_epochs = 1;
     brief.rate_finder = RateFinderOptions();  // its steps are as long as an epoch's
+    brief.early_stopping = EarlyStopping();   // every epoch is to be timed; so few pictures leave none to hold out
     TrainOptions o = OptionsFor(brief);
     o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
     ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
+    const std::vector<double>& timed = observer_.epoch_seconds();
+    const size_t timed_before = timed.size();
     RETURN_IF_ERROR(Train(o, few, pool_, &observer_, cancel_).status());
+    GRAFT_CHECK(timed.size() == timed_before + static_cast<size_t>(brief.head_epochs + brief.epochs));
     const Recipe& r = candidate.recipe;
-    const double* const measured = observer_.epoch_seconds().data() + observer_.epoch_seconds().size() - brief.epochs;
+    const double* const measured = timed.data() + timed.size() - brief.epochs;
     double epochs_seconds = 0;
     for (int epoch = 0; epoch < r.epochs; ++epoch) {
       epochs_seconds += measured[ComputesItsView(epoch, r.augmented_views) ? 0 : brief.epochs - 1];
@@ -297,7 +302,9 @@ class Chooser {
       }
     }
     const absl::Status status = Try(candidate, tried);
-    return absl::IsInvalidArgument(status) ? SayInVain(candidate, status) : status;
+    if (!absl::IsInvalidArgument(status)) return status;
+    tried->seconds = 0;  // an estimate of what cannot be trained
+    return SayInVain(candidate, status);
   }
 
   // What cannot be trained (a loss that became infinite, say) is no reason to end.

@@ -32,7 +32,7 @@ struct TriedTraining {
   std::string what;                 // "fine-tune the last 3 stages, sgd at 0.005, augmentation light"
   std::optional<double> accuracy;   // on the held-out part; absent: not tried
   double standard_error = 0;
-  double seconds = 0;               // that it took, or was estimated to take
+  double seconds = 0;               // that it took, or was estimated to take; 0: not estimated, or tried in vain
   bool chosen = false;
 };
 

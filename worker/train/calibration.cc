@@ -63,20 +63,24 @@ bool CanFit(const std::vector<float>& logits, const std::vector<int>& labels, si
 std::vector<float> ScaledByOtherFolds(const Decisions& decisions, const std::vector<int>& fold_of_picture, int folds) {
   const auto& [logits, labels, classes, each] = decisions;
   const size_t n = labels.size(), k = static_cast<size_t>(classes);
-  std::vector<int> fold_of(n);
-  for (size_t i = 0; i < n; ++i) fold_of[i] = fold_of_picture[i / static_cast<size_t>(each)];
-  std::vector<float> scaled(logits.size());
+  const auto rows = static_cast<size_t>(each);  // of a picture
+  const auto is_in = [&fold_of_picture, rows](size_t row, int fold) { return fold_of_picture[row / rows] == fold; };
+  std::vector<float> scaled(logits.size()), other_logits;
+  std::vector<int> other_labels;
+  other_logits.reserve(logits.size());
+  other_labels.reserve(n);
   for (int fold = 0; fold < folds; ++fold) {
-    std::vector<float> other_logits;
-    std::vector<int> other_labels;
+    other_logits.clear();
+    other_labels.clear();
     for (size_t i = 0; i < n; ++i) {
-      if (fold_of[i] == fold) continue;
+      if (is_in(i, fold)) continue;
       other_logits.insert(other_logits.end(), logits.data() + i * k, logits.data() + (i + 1) * k);
       other_labels.push_back(labels[i]);
     }
     const double temperature = FitTemperature(other_logits, other_labels, classes);
-    for (size_t j = 0; j < n * k; ++j) {
-      if (fold_of[j / k] == fold) scaled[j] = static_cast<float>(logits[j] / temperature);
+    for (size_t i = 0; i < n; ++i) {
+      if (!is_in(i, fold)) continue;
+      for (size_t j = i * k; j < (i + 1) * k; ++j) scaled[j] = static_cast<float>(logits[j] / temperature);
     }
   }
   return scaled;

@@ -33,6 +33,11 @@ struct Interval {
 // Score interval of a proportion (Wilson 1927), z = 1.96 for 95 %.
 Interval WilsonInterval(int64_t successes, int64_t trials, double z = 1.959963984540054);
 
+// Whether a picture counts as right: the largest of its `logits` [classes] is at the largest of its `targets`
+// [classes], of equals the first; of a multi-label dataset, the logits that are not negative are those of the targets
+// of 1/2 or more (exact match).
+bool IsExactMatch(const float* logits, const float* targets, int64_t classes, bool multi_label);
+
 // What a network did on a labelled split. Of a multi-label dataset, where a decision is that a picture has a class or
 // has it not, by its probability being at least 0.5, accuracy is the share of pictures whose decisions are all right
 // (exact-match ratio, scikit-learn's accuracy_score), and a class's precision, recall and F1 are of its decisions.
@@ -56,6 +61,12 @@ Evaluation Evaluate(const std::vector<std::string>& class_names, const std::vect
 // Of a network's `logits`, row-major [labels.size()][class_names.size()], multi-label or not, at a temperature.
 Evaluation EvaluateLogits(const std::vector<std::string>& class_names, const Labelling& labels,
                           const std::vector<float>& logits, double temperature = 1);
+
+// Two numbers of EvaluateLogits() at temperature 1, without the work of the others.
+struct LossAndAccuracy {
+  double loss = 0, accuracy = 0;
+};
+LossAndAccuracy MeasureLogits(int classes, const Labelling& labels, const std::vector<float>& logits);
 
 // Sum over the distinct scores, from the highest, of the precision at it times the recall that it adds: scikit-learn's
 // average_precision_score. 0 when none is relevant. `scores` without NaN.

@@ -36,10 +36,11 @@ std::map<int, std::vector<int64_t>> ShuffledClasses(const std::vector<int>& labe
 
 using LabelSets = std::vector<std::vector<int>>;
 
-// Iterative stratification (Sechidis et al. 2011, algorithm 1) into folds of equal shares.
-class Dealer {
+// Sechidis et al. 2011, algorithm 1, into folds of equal shares.
+class IterativeStratification {
  public:
-  Dealer(const LabelSets& sets, const std::vector<int64_t>& examples, int folds, CounterRandom* random)
+  IterativeStratification(const LabelSets& sets, const std::vector<int64_t>& examples, int folds,
+                          CounterRandom* random)
       : sets_(sets), examples_(examples), random_(*random), fold_of_(examples.size(), kNone) {
     for (const int64_t example : examples) labels_.insert(labels_.end(), sets[example].begin(), sets[example].end());
     std::sort(labels_.begin(), labels_.end());
@@ -58,7 +59,7 @@ class Dealer {
   }
 
   // The fold of each of `examples`.
-  std::vector<int> Deal() {
+  std::vector<int> Assign() {
     for (int64_t label = Rarest(); label != kNone; label = Rarest()) {
       for (const int64_t place : places_of_[label]) {
         if (fold_of_[place] == kNone) Give(place, FoldThatLacks([&](int fold) { return wanted_[fold][label]; }));
@@ -132,7 +133,7 @@ void AppendByHalves(const LabelSets& sets, const std::vector<int64_t>& examples,
     order->insert(order->end(), examples.begin(), examples.end());
     return;
   }
-  const std::vector<int> half_of = Dealer(sets, examples, 2, random).Deal();
+  const std::vector<int> half_of = IterativeStratification(sets, examples, 2, random).Assign();
   for (const int half : {0, 1}) {
     std::vector<int64_t> part;
     for (size_t i = 0; i < examples.size(); ++i) {
@@ -163,7 +164,7 @@ std::vector<int> StratifiedFolds(const Labelling& labels, int folds, uint64_t se
   GRAFT_CHECK(folds >= 1);
   if (labels.multi_label()) {
     CounterRandom random{kFoldStream, seed};
-    return Dealer(labels.sets(), AllOf(labels.sets()), folds, &random).Deal();
+    return IterativeStratification(labels.sets(), AllOf(labels.sets()), folds, &random).Assign();
   }
   std::vector<int> fold_of(labels.size());
   int64_t dealt = 0;  // a class goes on at the fold where the one before it stopped: whole folds stay even too

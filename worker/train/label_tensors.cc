@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "absl/strings/str_cat.h"
+#include "worker/train/evaluation.h"
 
 namespace graft {
 
@@ -24,8 +25,8 @@ absl::Status CheckLabels(const Labelling& labels, int64_t rows, int classes) {
 }
 
 at::Tensor TargetsOf(const Labelling& labels, int classes, at::ScalarType dtype) {
-  at::Tensor targets = at::zeros({static_cast<int64_t>(labels.size()), classes}, at::kDouble);
-  double* row = targets.data_ptr<double>();
+  at::Tensor targets = at::zeros({static_cast<int64_t>(labels.size()), classes}, at::kFloat);
+  float* row = targets.data_ptr<float>();
   for (size_t i = 0; i < labels.size(); ++i, row += classes) {
     if (!labels.multi_label()) {
       row[labels.one_each()[i]] = 1;
@@ -36,9 +37,20 @@ at::Tensor TargetsOf(const Labelling& labels, int classes, at::ScalarType dtype)
   return targets.to(dtype);
 }
 
-at::Tensor AreRight(const at::Tensor& logits, const Labelling& labels) {
-  if (!labels.multi_label()) return logits.argmax(1).eq(at::tensor(labels.one_each(), at::kLong));
-  return logits.ge(0).eq(TargetsOf(labels, static_cast<int>(logits.size(1)), at::kBool)).all(1);
+int64_t CountExactMatches(const at::Tensor& logits, const at::Tensor& targets, bool multi_label) {
+  const int64_t classes = logits.size(1);
+  const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
+  int64_t matches = 0;
+  for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
+    matches += IsExactMatch(z, t, classes, multi_label);
+  }
+  return matches;
+}
+
+double ExactMatchRatio(const at::Tensor& logits, const Labelling& labels) {
+  const at::Tensor targets = TargetsOf(labels, static_cast<int>(logits.size(1)), at::kFloat);
+  const int64_t matches = CountExactMatches(logits.contiguous(), targets, labels.multi_label());
+  return static_cast<double>(matches) / static_cast<double>(labels.size());
 }
 
 }  // namespace graft

@@ -12,11 +12,13 @@ namespace graft {
 //   InvalidArgument  not one for each of `rows` rows; a label outside [0, classes)
 absl::Status CheckLabels(const Labelling& labels, int64_t rows, int classes);
 
-// 1 for each class that a picture has, else 0: [n, classes] of `dtype`, on the CPU.
+// 1 for each class that a picture has, else 0: [labels.size(), classes] of `dtype`, on the CPU.
 at::Tensor TargetsOf(const Labelling& labels, int classes, at::ScalarType dtype);
 
-// Whether the largest of a row's `logits` [n, classes] is its label's; of a multi-label dataset, whether those that are
-// not negative are its labels'. bool [n].
-at::Tensor AreRight(const at::Tensor& logits, const Labelling& labels);
+// Rows of `logits` that are IsExactMatch() of `targets`: both float32 [n, classes] on the CPU, contiguous.
+int64_t CountExactMatches(const at::Tensor& logits, const at::Tensor& targets, bool multi_label);
+
+// Their share of the rows of `logits`, float32 [n, classes] on the CPU, for targets that are the labels.
+double ExactMatchRatio(const at::Tensor& logits, const Labelling& labels);
 
 }  // namespace graft

@@ -132,7 +132,7 @@ absl::StatusOr<LearningRateFound> FindLearningRate(
     const int64_t steps_an_epoch = test.run->StepsOf(count);
     RETURN_IF_ERROR(progress((i + 1) * count / steps_an_epoch, steps * count / steps_an_epoch));
     // A batch of classes that all weigh nothing has no loss.
-    if (step.weight > 0 && !curve.Add(rate, step.loss / step.weight)) break;
+    if (step.weight > 0 && !curve.Add(rate, test.run->MeanLoss(step))) break;
   }
   LearningRateFound found;
   found.phase = phase.name;

@@ -30,14 +30,14 @@ struct RateFinderOptions {
 
 struct RatePoint {
   double learning_rate = 0;  // of the head
-  double loss = 0;           // what is minimised, averaged over the steps before
+  double loss = 0;           // as EpochMetrics::train_loss, averaged over the steps before
 };
 
 // What a test found.
 struct LearningRateFound {
   std::string phase;
   std::vector<RatePoint> points;     // at most one for each step; fewer when the loss grew without bounds
-  std::optional<double> suggestion;  // absent: the loss never fell
+  std::optional<double> suggestion;  // absent: the loss fell by less than a twentieth
   std::optional<double> minimum;     // the rate of the smallest loss: too large to train with, a tenth of it may do
   bool applied = false;              // the phase trains at `suggestion`
 };

@@ -255,8 +255,7 @@ absl::StatusOr<FoldScore> ValidateFold(const Problem& problem, const std::vector
   for (size_t i = 0; i < inside.size(); ++i) {
     std::copy_n(predicted.data_ptr<float>() + i * classes, classes, logits + inside[i] * classes);
   }
-  return FoldScore{AreRight(predicted, inside_labels).to(at::kDouble).mean().item<double>(),
-                   LogLoss(predicted, inside_labels)};
+  return FoldScore{ExactMatchRatio(predicted, inside_labels), LogLoss(predicted, inside_labels)};
 }
 
 }  // namespace

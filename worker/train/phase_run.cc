@@ -10,6 +10,8 @@
 #include "worker/backbone/torch_status.h"
 #include "worker/base/random.h"
 #include "worker/base/status.h"
+#include "worker/data/labelling.h"
+#include "worker/train/label_tensors.h"
 
 namespace graft {
 namespace {
@@ -41,37 +43,9 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
   return alone ? 1 : pool.size();
 }
 
-// 1 for each class that a picture has.
-at::Tensor TargetsOf(const Activations& activations, const int64_t* indices, int64_t n, int64_t classes) {
-  at::Tensor targets = at::zeros({n, classes});
-  float* row = targets.data_ptr<float>();
-  for (int64_t i = 0; i < n; ++i, row += classes) {
-    const Example& example = activations.examples()[indices[i]];
-    if (example.label >= 0) row[example.label] = 1;
-    for (const int label : example.labels) row[label] = 1;
-  }
-  return targets;
-}
-
 LossKind KindOfLoss(HeadType head, bool multi_label) {
   if (head == HeadType::kLinearSvm) return LossKind::kSquaredHinge;
   return multi_label ? LossKind::kBinaryCrossEntropy : LossKind::kCrossEntropy;
-}
-
-// Whether a row's largest logit is the label's; of a multi-label dataset, whether it says exactly the target's classes.
-bool IsCorrect(const float* z, const float* t, int64_t classes, bool multi_label) {
-  if (!multi_label) return std::max_element(z, z + classes) - z == std::max_element(t, t + classes) - t;
-  return std::equal(z, z + classes, t, [](float logit, float target) { return (logit >= 0) == (target >= 0.5f); });
-}
-
-int64_t CountCorrect(const at::Tensor& logits, const at::Tensor& targets, bool multi_label) {
-  const int64_t classes = logits.size(1);
-  const float *z = logits.data_ptr<float>(), *t = targets.data_ptr<float>();
-  int64_t correct = 0;
-  for (int64_t i = 0; i < logits.size(0); ++i, z += classes, t += classes) {
-    correct += IsCorrect(z, t, classes, multi_label);
-  }
-  return correct;
 }
 
 uint64_t DropoutKey(uint64_t seed, int phase, int epoch, int64_t begin) {
@@ -115,6 +89,7 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
   loss_.multi_label = options_.multi_label;
   loss_.label_smoothing = options_.phase.label_smoothing;
   loss_.class_weights = options_.class_weights;
+  GRAFT_CHECK(loss_.Validate(static_cast<int>(suffix_->num_classes())).ok());
   if (options_.phase.l2_sp > 0) {
     // A new suffix has the pretrained weights, whatever was trained since.
     const Suffix pretrained(*backbone_, options_.phase.split_point, options_.head, suffix_->num_classes(), 0);
@@ -160,7 +135,8 @@ void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, in
     Batch batch;
     batch.indices = order + begin + at;
     batch.n = n;
-    batch.targets = TargetsOf(activations, batch.indices, n, suffix_->num_classes());
+    batch.targets = TargetsOf(Labelling::Of(activations.examples(), batch.indices, n),
+                              static_cast<int>(suffix_->num_classes()), at::kFloat);
     const auto key = static_cast<uint64_t>(begin + at);
     const at::IntArrayRef row = activations.row_sizes();
     const bool is_map = row.size() == 4;
@@ -200,7 +176,7 @@ absl::Status PhaseRun::RunShard(Suffix* replica, const Activations& activations,
       at::Tensor gradient;
       const at::Tensor z = logits.detach().to(at::kCPU, at::kFloat).contiguous();
       totals->loss = LossAndGradient(z, targets, loss_, scaler_.scale() / step.weight, &gradient);
-      totals->correct = CountCorrect(z, targets, options_.multi_label);
+      totals->correct = CountExactMatches(z, targets, options_.multi_label);
       return gradient.to(logits.device(), logits.scalar_type());
     });
     totals->images = end - begin;

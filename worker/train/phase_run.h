@@ -44,10 +44,11 @@ class PhaseRun {
     int index = 0;               // of the phase in its job
     uint64_t seed = 0;
     HeadOptions head;
-    std::vector<double> class_weights;  // empty: all 1
+    std::vector<double> class_weights;  // of the loss; empty: all 1
     bool multi_label = false;
     Precision precision = Precision::kFloat32;  // of the unfrozen stages on CUDA; not kAuto
   };
+  // Requires: options make a valid LossOptions.
   PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, std::unique_ptr<Suffix> suffix, WorkerPool* pool);
   ~PhaseRun();
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/torch_status.h"
@@ -33,8 +32,8 @@ absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
                                                  const std::map<std::string, at::Tensor>& weights,
                                                  Activations* activations, WorkerPool* pool,
                                                  const CancelToken& cancel) {
-  const int64_t count = activations->size(), classes = options.num_classes;
-  std::vector<float> logits(count * classes);
+  const int64_t classes = options.num_classes;
+  std::vector<float> logits(activations->size() * classes);
   std::unique_ptr<Suffix> suffix;
   RETURN_IF_ERROR(TryTorch("prepare to predict", [&]() -> absl::Status {
     suffix = std::make_unique<Suffix>(*options.backbone, options.split_point, options.head, classes, 0);
@@ -53,17 +52,10 @@ absl::StatusOr<std::vector<float>> PredictLogits(const PredictOptions& options,
       return absl::OkStatus();
     });
   };
-  if (count == 0) return logits;
-  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
-  const int64_t images = ImagesInAWindow(row_bytes);
-  for (int64_t window = 0; window < count; window += images) {
-    std::vector<int64_t> indices(std::min(images, count - window));
-    std::iota(indices.begin(), indices.end(), window);
-    const auto n = static_cast<int64_t>(indices.size());
-    RETURN_IF_ERROR(activations->Prepare(0, indices.data(), n, pool, cancel));
-    RETURN_IF_ERROR(pool->ParallelFor((n + kPredictBatch - 1) / kPredictBatch,
-                                      [&](int, int64_t batch) { return run(indices, batch * kPredictBatch); }));
-  }
+  RETURN_IF_ERROR(ForEachWindow(activations, pool, cancel, [&](const std::vector<int64_t>& indices) {
+    const int64_t batches = (static_cast<int64_t>(indices.size()) + kPredictBatch - 1) / kPredictBatch;
+    return pool->ParallelFor(batches, [&](int, int64_t batch) { return run(indices, batch * kPredictBatch); });
+  }));
   RETURN_IF_ERROR(CheckFinite(logits));
   return logits;
 }

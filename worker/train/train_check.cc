@@ -11,7 +11,18 @@
 namespace graft {
 namespace {
 
-absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backbone) {
+// As a loss takes it.
+absl::Status CheckLabelSmoothing(const std::string& where, double smoothing, HeadType head) {
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, "label_smoothing: got ", smoothing, ", want 0 <= label_smoothing < 1"));
+  }
+  if (smoothing == 0 || head != HeadType::kLinearSvm) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(where, "label_smoothing: got ", smoothing, ", want 0 with the linear-svm head"));
+}
+
+absl::Status CheckPhases(const std::vector<Phase>& phases, HeadType head, const Backbone& backbone) {
   if (phases.empty()) return absl::InvalidArgumentError("phases: got none, want at least one");
   for (size_t i = 0; i < phases.size(); ++i) {
     const Phase& p = phases[i];
@@ -28,6 +39,7 @@ absl::Status CheckPhases(const std::vector<Phase>& phases, const Backbone& backb
     if (p.epochs < 1 || p.batch_size < 1 || p.accumulate_batches < 1) {
       return absl::InvalidArgumentError(absl::StrCat(where, "epochs, batch_size and accumulate_batches: want >= 1"));
     }
+    RETURN_IF_ERROR(CheckLabelSmoothing(where, p.label_smoothing, head));
     for (const absl::Status& part : {p.optimizer.Validate(), p.schedule.Validate(), p.mix.Validate(),
                                      p.augment.Validate()}) {
       if (!part.ok()) return absl::InvalidArgumentError(absl::StrCat(where, part.message()));
@@ -121,7 +133,7 @@ absl::Status CheckData(const Dataset& data) {
 }  // namespace
 
 absl::Status CheckTraining(const TrainOptions& options, const Dataset& data) {
-  RETURN_IF_ERROR(CheckPhases(options.phases, *options.backbone));
+  RETURN_IF_ERROR(CheckPhases(options.phases, options.head.type, *options.backbone));
   RETURN_IF_ERROR(CheckPreprocessing(options.preprocessing, *options.backbone));
   RETURN_IF_ERROR(options.head.Validate());
   RETURN_IF_ERROR(CheckData(data));

@@ -233,9 +233,9 @@ class Training {
                          weights, activations, pool_, cancel_);
   }
 
-  absl::StatusOr<Evaluation> Measure(int phase, Activations* activations) {
+  absl::StatusOr<LossAndAccuracy> Measure(int phase, Activations* activations) {
     ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(phase, run_->Weights(), activations));
-    return EvaluateLogits(data_.class_names, Labelling::Of(activations->examples()), logits);
+    return MeasureLogits(NumClasses(), Labelling::Of(activations->examples()), logits);
   }
 
   std::vector<int64_t> OrderOf(int phase, int epoch) const {
@@ -268,11 +268,11 @@ class Training {
     const EpochTotals& totals = state_.totals;
     m.train_loss = run_->MeanLoss(totals);
     m.train_accuracy = static_cast<double>(totals.correct) / static_cast<double>(totals.images);
-    ASSIGN_OR_RETURN(const Evaluation validation, Measure(index, pictures.validation));
+    ASSIGN_OR_RETURN(const LossAndAccuracy validation, Measure(index, pictures.validation));
     m.val_loss = validation.loss;
     m.val_accuracy = validation.accuracy;
     if (pictures.held_out != nullptr) {
-      ASSIGN_OR_RETURN(const Evaluation held_out, Measure(index, pictures.held_out));
+      ASSIGN_OR_RETURN(const LossAndAccuracy held_out, Measure(index, pictures.held_out));
       KeepBest(held_out, &m);
     }
     m.learning_rate = phase.head_learning_rate * totals.last_rate_factor;
@@ -287,7 +287,7 @@ class Training {
     return SaveState(phase);
   }
 
-  void KeepBest(const Evaluation& held_out, EpochMetrics* m) {
+  void KeepBest(const LossAndAccuracy& held_out, EpochMetrics* m) {
     const EarlyStopping& stop = options_.early_stopping;
     m->held_out_loss = held_out.loss;
     m->held_out_accuracy = held_out.accuracy;

@@ -24,7 +24,7 @@ struct ParameterCounts {
 };
 
 struct PhaseStarted {
-  const Phase* phase = nullptr;
+  const Phase* phase = nullptr;  // as asked for: a rate that its finder finds comes with OnLearningRate()
   int index = 0;
   int epochs_before = 0;  // of the phases before it
   std::vector<std::string> trained_stages;
@@ -109,9 +109,14 @@ void SetFrom(const Recipe& recipe, TrainOptions* options);
 // Trains phase after phase on `pool`'s threads and assesses the last epoch's weights, or the best epoch's with early
 // stopping. The same options, data, device kind and pool size give the same result bit for bit, also when it was
 // interrupted and resumed.
-//   InvalidArgument     phases that train nothing, freeze again what an earlier one trained, fine-tune no backbone
-//                       parameters, or a backbone that can only be used frozen; a size of picture that the backbone
-//                       does not compute; a loss that becomes infinite (the learning rate is too high)
+//   InvalidArgument     no phases, or some that train nothing, freeze again what an earlier one trained, fine-tune no
+//                       backbone parameters, or a backbone that can only be used frozen; an option of a phase, of the
+//                       head, of the preprocessing or of early stopping out of its range; label smoothing with the
+//                       linear-svm head; a finder with L-BFGS; a size of picture that the backbone does not compute;
+//                       fewer than two classes (multi-label: none); no training or validation pictures; labels that
+//                       are no classes or not of the dataset's kind; multi-label: a class without training picture,
+//                       or sampling by class; more folds than training pictures; early stopping that finds no class
+//                       with a picture to hold out; a loss that becomes infinite (the learning rate is too high)
 //   FailedPrecondition  `resume_state` is of another job, or damaged; the device does not compute `precision`
 //   Cancelled           `cancel` was switched (checked each step)
 //   DataLoss            an example can no longer be read or decoded

@@ -158,7 +158,7 @@ TEST_F(RunnerTest, TrainsAJobAndMakesAModelVersion) {
   EXPECT_EQ(static_cast<int64_t>(checkpoint->size()), version->checkpoint_bytes);
   EXPECT_THAT(*checkpoint, HasSubstr("learning_rate"));  // the configuration is in it
   v1::ModelVersion details;
-  ASSERT_TRUE(details.ParseFromString(version->details_pb));
+  ASSERT_TRUE(details.ParseFromString(models.Get("colour-model")->versions[0].details_pb));
   EXPECT_THAT(details.classes(), testing::ElementsAre("blue", "red"));
   EXPECT_EQ(details.preprocessing().crop_px(), 224);
 }
@@ -173,7 +173,7 @@ TEST_F(RunnerTest, ModelHasTheInputSizeThatTheJobAskedFor) {
   const v1::Job job = AwaitEnd(id);
   ASSERT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.error();
   v1::ModelVersion details;
-  ASSERT_TRUE(details.ParseFromString(ModelStore(db_.get()).Resolve("small")->details_pb));
+  ASSERT_TRUE(details.ParseFromString(ModelStore(db_.get()).Get("small")->versions[0].details_pb));
   EXPECT_EQ(details.preprocessing().crop_px(), 96);
   EXPECT_EQ(details.preprocessing().interpolation(), v1::INTERPOLATION_BILINEAR);
 }
@@ -341,7 +341,7 @@ TEST_F(RunnerTest, EarlyStoppingKeepsTheLastEpochBesideTheBest) {
   EXPECT_NE(best.checkpoint_digest, last.checkpoint_digest);
   EXPECT_EQ(static_cast<int64_t>(blobs_.Get(last.checkpoint_digest)->size()), last.checkpoint_bytes);
   v1::Evaluation evaluation;
-  ASSERT_TRUE(evaluation.ParseFromString(last.evaluation_pb));
+  ASSERT_TRUE(evaluation.ParseFromString(models.Get("stopped")->versions[1].evaluation_pb));
   EXPECT_EQ(evaluation.accuracy(), job.evaluation().last_accuracy());
   EXPECT_GT(evaluation.temperature(), 0);
 }

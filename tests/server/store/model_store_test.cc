@@ -7,6 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "server/store/sql.h"
+#include "soci/sqlite3/soci-sqlite3.h"
 #include "tests/server/store/store_fixture.h"
 
 namespace graft {
@@ -85,6 +87,26 @@ TEST_F(ModelStoreTest, ResolveSeesEveryChangeAtOnce) {
   ASSERT_TRUE(other.DeleteVersion("flowers", 2).ok());
   EXPECT_EQ(models_.Resolve("flowers/2").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(models_.Resolve("flowers")->version, 1);
+}
+
+// Another connection's change, which no Write() tells of, shows that the database is not asked each time.
+TEST_F(ModelStoreTest, ResolveAsksTheDatabaseOnceForEachChange) {
+  Train(*jobs_, "flowers");
+  EXPECT_EQ(models_.Resolve("flowers")->backbone, "resnet18");
+  soci::session sql(*soci::factory_sqlite3(), directory_.path() + "/graft.db");
+  Execute(sql, "UPDATE model_versions SET backbone = 'resnet50'");
+  EXPECT_EQ(models_.Resolve("flowers")->backbone, "resnet18");
+  EXPECT_EQ(models_.Resolve("flowers/1")->backbone, "resnet50") << "a reference that was not asked for before";
+  ASSERT_TRUE(models_.SetAlias("flowers", "canary", 1).ok());
+  EXPECT_EQ(models_.Resolve("flowers")->backbone, "resnet50");
+}
+
+TEST_F(ModelStoreTest, ResolveReadsNoEvaluation) {
+  Train(*jobs_, "flowers");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(models_.Resolve("flowers")->evaluation_pb, "");
+    EXPECT_EQ(models_.Resolve("flowers")->details_pb, "");
+  }
 }
 
 TEST_F(ModelStoreTest, MalformedReferenceIsInvalidArgument) {

@@ -150,6 +150,35 @@ TEST_F(ActivationsTest, AFailedPrepareLeavesNothingHalfDone) {
   EXPECT_TRUE(at::equal(GatherAll(activations), GatherAll(Activations(Options(14), &data_.train, data_.read))));
 }
 
+TEST_F(ActivationsTest, AWindowIsPreparedForItsCaller) {
+  Activations::Options options = Options(14);
+  options.budget_bytes = 0;
+  Activations activations(options, &data_.train, CountedReader());
+  std::vector<std::vector<int64_t>> windows;
+  const auto note = [&](const std::vector<int64_t>& indices) {
+    windows.push_back(indices);
+    const size_t reads = reads_.size();
+    Gather(activations, indices);
+    EXPECT_EQ(reads_.size(), reads) << "they are in memory";
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(ForEachWindow(&activations, &pool_, CancelToken(), note).ok());
+  EXPECT_EQ(windows, (std::vector<std::vector<int64_t>>{All(10)}));
+  const auto fail = [](const std::vector<int64_t>&) { return absl::AbortedError("enough"); };
+  EXPECT_EQ(ForEachWindow(&activations, &pool_, CancelToken(), fail), absl::AbortedError("enough"));
+  CancelToken cancel;
+  cancel.Stop(StopReason::kCancelled);
+  EXPECT_EQ(ForEachWindow(&activations, &pool_, cancel, note).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(windows.size(), 1u);
+}
+
+TEST_F(ActivationsTest, NoPicturesHaveNoWindow) {
+  const std::vector<Example> none;
+  Activations activations(Options(14), &none, CountedReader());
+  const auto fail = [](const std::vector<int64_t>&) { return absl::AbortedError("called"); };
+  EXPECT_TRUE(ForEachWindow(&activations, &pool_, CancelToken(), fail).ok());
+}
+
 TEST_F(ActivationsTest, CachedPicturesAreReadOnce) {
   Activations activations(Options(14), &data_.train, CountedReader());
   ASSERT_TRUE(Fill(&activations).ok());

@@ -23,7 +23,6 @@ TEST(ViewOfEpochTest, EveryEpochHasItsOwnWhenNoneAreKept) {
   for (const int64_t epoch : {0, 1, 7, 9999}) EXPECT_EQ(ViewOfEpoch(epoch, 0), epoch);
 }
 
-// Three are kept: each is used four times, then three new ones take their places.
 TEST(ViewOfEpochTest, AnEpochComputesAViewThatNoEarlierOneHad) {
   for (const int kept : {0, 1, 3}) {
     std::set<int64_t> seen;
@@ -33,6 +32,7 @@ TEST(ViewOfEpochTest, AnEpochComputesAViewThatNoEarlierOneHad) {
   }
 }
 
+// Three are kept: each is used four times, then three new ones take their places.
 TEST(ViewOfEpochTest, KeptViewsComeInTurnAndGenerationsFollow) {
   std::vector<int64_t> views;
   for (int64_t epoch = 0; epoch < 15; ++epoch) views.push_back(ViewOfEpoch(epoch, 3));

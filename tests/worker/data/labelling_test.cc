@@ -37,9 +37,20 @@ TEST(LabellingTest, AnyNumberOfClassesEach) {
   EXPECT_THAT(labels.one_each(), IsEmpty());
 }
 
+TEST(LabellingTest, OfSomeExamplesIsThatOfAllAtThem) {
+  const std::vector<int64_t> some = {4, 0, 4};
+  for (const Dataset& data : {ColourDataset(3, 2, 1), LightsDataset(1, 1)}) {
+    const Labelling got = Labelling::Of(data.train, some.data(), 3), want = Labelling::Of(data.train).At(some);
+    EXPECT_EQ(got.multi_label(), data.multi_label);
+    EXPECT_EQ(got.one_each(), want.one_each());
+    EXPECT_EQ(got.sets(), want.sets());
+  }
+}
+
 TEST(LabellingTest, NoPictures) {
   EXPECT_EQ(Labelling().size(), 0u);
   EXPECT_EQ(Labelling::Of({}).size(), 0u);
+  EXPECT_EQ(Labelling::Of({}, nullptr, 0).size(), 0u);
 }
 
 }  // namespace

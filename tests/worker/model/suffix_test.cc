@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/support/tiny_backbone.h"
+#include "worker/backbone/precision.h"
 #include "worker/backbone/stage.h"
 #include "worker/model/checkpoint.h"
 
@@ -97,6 +98,32 @@ TEST(SuffixTest, BackpropagateAddsAutogradsGradients) {
         EXPECT_LT(RelativeDifference(got_parameters[i].value.grad(), want_parameters[i].value.grad()), 1e-5)
             << HeadTypeName(options.type) << " from " << split << ": " << got_parameters[i].name;
       }
+    }
+  }
+}
+
+// A linear head has its own way, which computes in the type of the products.
+TEST(SuffixTest, GradientsUnderAutocastAreOfTheParametersType) {
+  const auto derivative = [](const at::Tensor& logits) { return (logits.detach() + 1).square(); };
+  const at::Tensor features = Features();
+  for (const HeadType type : {HeadType::kLinear, HeadType::kLinearSvm, HeadType::kMlp}) {
+    const HeadOptions options{type, type == HeadType::kMlp ? 16 : 0, 0};
+    Suffix got(*TinyBackbone(), 14, options, 3, 1), want(*TinyBackbone(), 14, options, 3, 1);
+    for (int times = 1; times <= 2; ++times) {
+      want.Backpropagate(features, {}, derivative);
+      const AutocastScope autocast(Precision::kBfloat16, at::kCPU);
+      at::ScalarType type_of_logits = at::kFloat;
+      got.Backpropagate(features, {}, [&](const at::Tensor& logits) {
+        type_of_logits = logits.scalar_type();
+        return derivative(logits);
+      });
+      EXPECT_EQ(type_of_logits, at::kBFloat16) << "else this shows nothing";
+    }
+    const auto got_parameters = got.Parameters(), want_parameters = want.Parameters();
+    for (size_t i = 0; i < got_parameters.size(); ++i) {
+      const at::Tensor gradient = got_parameters[i].value.grad();
+      EXPECT_EQ(gradient.scalar_type(), at::kFloat) << HeadTypeName(type) << ": " << got_parameters[i].name;
+      EXPECT_LT(RelativeDifference(gradient, want_parameters[i].value.grad()), 0.05) << got_parameters[i].name;
     }
   }
 }

@@ -72,6 +72,13 @@ AutoOptions HurriedOptions(std::vector<std::string> backbones) {
   return options;
 }
 
+// With an option that only fine-tuning has.
+AutoOptions OnlyFineTuning(AutoOptions options) {
+  options.recipe.head_epochs = 1;
+  options.recipe.chosen.insert("fine_tune.head_epochs");
+  return options;
+}
+
 absl::StatusOr<AutoChoice> Choose(const AutoOptions& options, const Dataset& data, TrainObserver* observer,
                                   const CancelToken& cancel = CancelToken()) {
   WorkerPool pool({2, 0, "test", UseOneIntraOpThread});
@@ -185,9 +192,7 @@ TEST(ChooseTrainingTest, AnErrorOfTheObserverEndsTheFirstTrial) {
 
 // The first is a fine-tuning here, and begins with an estimate of its time.
 TEST(ChooseTrainingTest, AnErrorOfTheObserverEndsTheFirstEstimate) {
-  AutoOptions options = SmallOptions({"seeing"});
-  options.recipe.head_epochs = 1;
-  options.recipe.chosen.insert("fine_tune.head_epochs");
+  const AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
   const Dataset data = ColourDataset(2, 5, 1);
   for (const absl::Status& error : kObserverErrors) {
     RefusingObserver observer("auto: features", error);
@@ -246,9 +251,7 @@ TEST(ChooseTrainingTest, WithTimeAllAreTriedOneIsChosenAndItsRecipeComesBack) {
 }
 
 TEST(ChooseTrainingTest, AnOptionOfFineTuningLeavesNoFrozenHead) {
-  AutoOptions options = SmallOptions({"seeing"});
-  options.recipe.head_epochs = 1;
-  options.recipe.chosen.insert("fine_tune.head_epochs");
+  const AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
   const auto choice = Choose(options, ColourDataset(2, 5, 1));
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_EQ(choice->recipe.strategy, Strategy::kFineTune);
@@ -257,9 +260,7 @@ TEST(ChooseTrainingTest, AnOptionOfFineTuningLeavesNoFrozenHead) {
 }
 
 TEST(ChooseTrainingTest, WithoutTimeForAnyTheQuickestIsChosenUntried) {
-  AutoOptions options = HurriedOptions({"seeing"});
-  options.recipe.head_epochs = 1;
-  options.recipe.chosen.insert("fine_tune.head_epochs");
+  const AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
   const auto choice = Choose(options, ColourDataset(2, 5, 1));
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_EQ(choice->recipe.strategy, Strategy::kFineTune);
@@ -268,6 +269,74 @@ TEST(ChooseTrainingTest, WithoutTimeForAnyTheQuickestIsChosenUntried) {
   EXPECT_FALSE(chosen[0].accuracy.has_value());
   EXPECT_GT(chosen[0].seconds, 0);
   EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("no time to try any")));
+}
+
+// One training is chosen untried: its time was estimated.
+void ExpectEstimated(const AutoOptions& options, const Dataset& data) {
+  const auto choice = Choose(options, data);
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  const std::vector<TriedTraining> chosen = ChosenOf(choice->report);
+  ASSERT_THAT(chosen, SizeIs(1));
+  EXPECT_FALSE(chosen[0].accuracy.has_value());
+  EXPECT_GT(chosen[0].seconds, 0);
+  EXPECT_EQ(choice->recipe.early_stopping.patience, options.recipe.early_stopping.patience) << "of the training";
+}
+
+TEST(ChooseTrainingTest, EarlyStoppingEndsNoEstimate) {
+  AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
+  options.recipe.epochs = 10;
+  options.recipe.early_stopping.patience = 1;
+  options.recipe.early_stopping.min_delta = 1e6;  // the second epoch of a phase would be its last
+  options.recipe.chosen.insert({"early_stopping.patience", "early_stopping.min_delta"});
+  ExpectEstimated(options, ColourDataset(2, 5, 1));
+}
+
+// `each` noisy training pictures of every class, which has a colour of its own, and one for validation.
+Dataset ManyColours(int classes, int each) {
+  Dataset data;
+  const auto files = std::make_shared<PictureFiles>();
+  uint32_t seed = 1;
+  const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
+    for (int i = 0; i < count * classes; ++i) {
+      const int label = i % classes;
+      const std::string id = absl::StrCat(split, "-", i);
+      (*files)[id] = ColourBmp({37 * label % 256, 91 * label % 256, 53 * label % 256}, 8, 20, seed++);
+      examples->push_back({id, label, id, {}});
+    }
+  };
+  for (int label = 0; label < classes; ++label) data.class_names.push_back(absl::StrCat("colour ", label));
+  AddSplits({each, 1, 0}, add, &data);
+  data.read = ReaderOf(files);
+  return data;
+}
+
+// An estimate takes 64 pictures or one a class, and has none to hold out.
+TEST(ChooseTrainingTest, EarlyStoppingWithManyClassesIsEstimated) {
+  AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
+  options.recipe.early_stopping.patience = 1;
+  options.recipe.chosen.insert("early_stopping.patience");
+  ExpectEstimated(options, ManyColours(65, 3));
+}
+
+// The weights grow from step to step: the few epochs of the estimate end before they overflow.
+TEST(ChooseTrainingTest, WhatWasTriedInVainIsNotChosen) {
+  AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
+  Recipe& recipe = options.recipe;
+  recipe.epochs = 400;
+  recipe.unfreeze_stages = 1;
+  recipe.optimizer.kind = OptimizerKind::kSgd;
+  recipe.learning_rate = 10;
+  recipe.weight_decay = 0.5;
+  recipe.schedule.kind = ScheduleKind::kConstant;
+  recipe.chosen.insert({"fine_tune.unfreeze_stages", "optimizer.type", "learning_rate", "optimizer.weight_decay",
+                        "schedule.type"});
+  RecordingObserver observer;
+  const absl::Status status = Choose(options, ColourDataset(2, 5, 1), &observer).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), StartsWith("auto: Tried in vain: fine-tune the last 1 stages"));
+  const auto filled = std::count_if(observer.progress.begin(), observer.progress.end(),
+                                    [](const Progress& p) { return p.activity == "auto: features"; });
+  EXPECT_EQ(filled, 4) << "in both phases of the estimate and of the training";
 }
 
 TEST(ChooseTrainingTest, WhatTheUserChoseMakesNoTrainingTwice) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -176,6 +178,76 @@ TEST(EvaluateLogitsTest, OneClassEachIsEvaluate) {
   EXPECT_EQ(got.confusion, want.confusion);
   EXPECT_EQ(got.expected_calibration_error, want.expected_calibration_error);
   EXPECT_FALSE(got.multi_label.has_value());
+}
+
+// Of 50 pictures, from the generator's bits: logits in [-4, 4), two thirds of them right.
+std::vector<float> ManyLogits(const Labelling& labels, int classes) {
+  std::mt19937 bits(5);
+  std::vector<float> logits;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    for (int c = 0; c < classes; ++c) {
+      const float size = static_cast<float>(bits() % 4000) / 1000;
+      logits.push_back(labels.Has(i, c) == (bits() % 3 > 0) ? size : -size);
+    }
+  }
+  return logits;
+}
+
+// As Evaluate() computed it before there was MeasureLogits(): float32 logarithms, summed in the pictures' order.
+TEST(MeasureLogitsTest, OneClassEachIsEvaluatedBitForBit) {
+  std::vector<int> one_each;
+  for (int i = 0; i < 50; ++i) one_each.push_back(i * 7 % 4);
+  const std::vector<float> logits = ManyLogits(one_each, 4), p = Softmax(logits, 4, 1);
+  double loss = 0, right = 0;
+  for (size_t i = 0; i < 50; ++i) {
+    const auto row = p.begin() + 4 * static_cast<std::ptrdiff_t>(i);
+    loss -= std::log(std::max(row[one_each[i]], 1e-12f));
+    right += std::max_element(row, row + 4) - row == one_each[i];
+  }
+  const LossAndAccuracy got = MeasureLogits(4, one_each, logits);
+  EXPECT_EQ(got.loss, loss / 50);
+  EXPECT_EQ(got.accuracy, right / 50);
+  const Evaluation all = EvaluateLogits({"a", "b", "c", "d"}, one_each, logits);
+  EXPECT_EQ(all.loss, got.loss);
+  EXPECT_EQ(all.accuracy, got.accuracy);
+}
+
+TEST(MeasureLogitsTest, AnyNumberOfClassesIsEvaluatedBitForBit) {
+  std::vector<std::vector<int>> sets(50);
+  for (int i = 0; i < 50; ++i) {
+    for (int c = 0; c < 4; ++c) {
+      if (i % (c + 2) == 0) sets[i].push_back(c);
+    }
+  }
+  const Labelling labels = Labelling::AnyNumber(sets);
+  std::vector<float> logits = ManyLogits(labels, 4);
+  for (int c = 0; c < 4; ++c) logits[c] = labels.Has(0, c) ? 1 : -1;
+  const Evaluation want = EvaluateLogits({"a", "b", "c", "d"}, labels, logits);
+  const LossAndAccuracy got = MeasureLogits(4, labels, logits);
+  EXPECT_EQ(got.loss, want.loss);
+  EXPECT_EQ(got.accuracy, want.accuracy);
+  EXPECT_GT(got.accuracy, 0);
+  EXPECT_LT(got.accuracy, 1);
+}
+
+TEST(MeasureLogitsTest, NoPictures) {
+  EXPECT_EQ(MeasureLogits(2, Labelling(), {}).loss, 0);
+  EXPECT_EQ(MeasureLogits(2, Labelling::AnyNumber({}), {}).accuracy, 0);
+}
+
+TEST(IsExactMatchTest, OfOneClassTheLargestDecides) {
+  const std::vector<float> logits = {-1, 3, 3}, first = {0, 1, 0}, second = {0, 0, 1}, mixed = {0.2f, 0.5f, 0.3f};
+  EXPECT_TRUE(IsExactMatch(logits.data(), first.data(), 3, false)) << "of equals the first";
+  EXPECT_FALSE(IsExactMatch(logits.data(), second.data(), 3, false));
+  EXPECT_TRUE(IsExactMatch(logits.data(), mixed.data(), 3, false));
+}
+
+TEST(IsExactMatchTest, OfAnyNumberOfClassesEachMustAgree) {
+  const std::vector<float> logits = {-1, 0, 3}, same = {0, 1, 1}, mixed = {0.4f, 0.5f, 1}, less = {0, 0, 1}, none(3);
+  EXPECT_TRUE(IsExactMatch(logits.data(), same.data(), 3, true)) << "a logit of 0 is a yes";
+  EXPECT_TRUE(IsExactMatch(logits.data(), mixed.data(), 3, true));
+  EXPECT_FALSE(IsExactMatch(logits.data(), less.data(), 3, true));
+  EXPECT_FALSE(IsExactMatch(logits.data(), none.data(), 3, true));
 }
 
 TEST(EvaluateLogitsTest, MultiLabelOfSureLogitsHasAFiniteLoss) {

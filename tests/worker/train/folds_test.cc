@@ -135,6 +135,38 @@ TEST(StratifiedFoldsTest, OfAnyNumberOfClassesNoneIsEmpty) {
   EXPECT_TRUE(StratifiedFolds(Labelling::AnyNumber({}), 3, 7).empty());
 }
 
+// Pictures in each fold; with a label, those that have it.
+std::vector<int> Shares(const Labelling& labels, int folds, int label = -1) {
+  const std::vector<int> fold_of = StratifiedFolds(labels, folds, 7);
+  std::vector<int> shares(folds);
+  for (size_t i = 0; i < labels.size(); ++i) shares[fold_of[i]] += label < 0 || labels.Has(i, label);
+  return shares;
+}
+
+TEST(StratifiedFoldsTest, OfEqualSetsDifferByAtMostOne) {
+  for (const std::vector<int>& set : {std::vector<int>{}, std::vector<int>{2}, std::vector<int>{0, 1, 2}}) {
+    const Labelling labels = Labelling::AnyNumber(std::vector<std::vector<int>>(23, set));
+    for (const int folds : {2, 5, 23}) EXPECT_LE(Spread(Shares(labels, folds)), 1) << set.size() << " " << folds;
+  }
+}
+
+TEST(StratifiedSubsetTest, OfEqualSetsIsTheirShare) {
+  for (const std::vector<int>& set : {std::vector<int>{}, std::vector<int>{0, 1, 2}}) {
+    const Labelling labels = Labelling::AnyNumber(std::vector<std::vector<int>>(23, set));
+    EXPECT_EQ(StratifiedSubset(labels, 0.3, 7).size(), 7u);
+    EXPECT_EQ(StratifiedSubset(labels, 0, 7).size(), set.empty() ? 0u : 1u) << "one of each class";
+  }
+}
+
+// The first picture counts for every class.
+TEST(StratifiedFoldsTest, OfOnePictureWithAllClassesAndOthersWithOneAreEvenInEachClass) {
+  std::vector<std::vector<int>> sets = {{0, 1, 2, 3, 4}};
+  for (int i = 0; i < 20; ++i) sets.push_back({i % 5});
+  const Labelling labels = Labelling::AnyNumber(sets);
+  for (int label = 0; label < 5; ++label) EXPECT_EQ(Shares(labels, 5, label), std::vector<int>(5, 1)) << label;
+  EXPECT_EQ(Shares(labels, 21), std::vector<int>(21, 1)) << "none is empty";
+}
+
 TEST(StratifiedSubsetTest, OfAnyNumberOfClassesIsNestedAndHasEachClass) {
   const Labelling labels = ManySets(200);
   const std::vector<int64_t> all = labels.Counts(5);

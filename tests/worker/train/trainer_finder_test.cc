@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,13 @@ TEST(TrainFinderTest, AppliedIsTheTrainingAtThatRate) {
   ExpectEqualEpochs(found, at_that_rate);
 }
 
+TEST(TrainFinderTest, OfAnyNumberOfClassesTheLossIsTheMeanOverThem) {
+  RecordingObserver observer;
+  ASSERT_TRUE(TrainOn(WithFinder(OptionsFor({HeadPhase(1)}), false), LightsDataset(2, 1), &observer).ok());
+  ASSERT_THAT(observer.rates, SizeIs(1));
+  EXPECT_NEAR(observer.rates[0].points[0].loss, std::log(2.0), 0.2) << "as the epochs'";
+}
+
 TEST(TrainFinderTest, WithoutASuggestionThePhaseKeepsItsRate) {
   Dataset data = ColourDataset(2, 6, 1);
   const std::string picture = *data.read(data.train[0].id);
@@ -152,6 +160,11 @@ TEST(TrainFinderTest, AStateOfThePhaseNeedsNoSecondTest) {
     RecordingObserver resumed;
     ASSERT_TRUE(TrainOn(options, data, &resumed).ok());
     EXPECT_EQ(resumed.rates.size(), 1u - state.phase) << "that of a phase to come";
+    ASSERT_EQ(resumed.phases.size(), 2u - state.phase);
+    for (const PhaseStarted& phase : resumed.phases) {
+      EXPECT_EQ(phase.index, unbroken.phases[phase.index].index);
+      EXPECT_EQ(phase.phase->head_learning_rate, options.phases[phase.index].head_learning_rate) << "as asked for";
+    }
   }
   EXPECT_EQ(unbroken.points[0].epoch, 0) << "the first right after the test";
   EXPECT_EQ(unbroken.points[0].images, 0);

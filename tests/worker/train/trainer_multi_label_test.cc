@@ -72,6 +72,14 @@ TEST(TrainMultiLabelTest, AFrozenHeadLearnsAndServesSigmoids) {
   EXPECT_GT(observer.epochs.front().train_loss, last.train_loss);
 }
 
+TEST(ExactMatchRatioTest, CountsRowsThatAreRightInAll) {
+  const at::Tensor logits = torch::tensor({1.0f, -1.0f, 0.0f, 2.0f}).view({2, 2});
+  EXPECT_EQ(ExactMatchRatio(logits, Labelling::AnyNumber({{0}, {1}})), 0.5) << "0 is a yes";
+  EXPECT_EQ(ExactMatchRatio(logits, Labelling::AnyNumber({{0}, {0, 1}})), 1);
+  EXPECT_EQ(ExactMatchRatio(logits, {0, 1}), 1);
+  EXPECT_EQ(ExactMatchRatio(logits.t(), Labelling::AnyNumber({{0, 1}, {1}})), 1) << "whatever the strides";
+}
+
 TEST(TrainMultiLabelTest, TheFirstLossIsAboutLogTwoHoweverManyClasses) {
   Phase phase = HeadPhase(1);
   phase.head_learning_rate = 1e-9;

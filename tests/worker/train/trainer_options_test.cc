@@ -53,6 +53,17 @@ TEST(TrainOptionsTest, ALearningRateFinderHasItsRangeAndNeedsAFirstOrderOptimize
   });
 }
 
+TEST(TrainOptionsTest, LabelSmoothingIsAShareAndNotOfTheHinge) {
+  ExpectInvalidPhase("phases[0].label_smoothing: got 1, want 0 <= label_smoothing < 1",
+                     [](Phase* p) { p->label_smoothing = 1; });
+  ExpectInvalidPhase("phases[0].label_smoothing: got -0.1, want 0 <= label_smoothing < 1",
+                     [](Phase* p) { p->label_smoothing = -0.1; });
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.phases[0].label_smoothing = 0.1;
+  options.head.type = HeadType::kLinearSvm;
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "phases[0].label_smoothing: got 0.1, want 0 with the linear-svm head");
+}
+
 TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
   ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->epochs = 0; });
   ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->batch_size = 0; });

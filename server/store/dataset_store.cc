@@ -50,15 +50,18 @@ struct ItemRow {
 
 absl::StatusOr<DatasetItem> ItemRow::Decode(bool multi_label, int64_t classes) && {
   item.split = static_cast<Split>(split);
-  const std::string text = multi_label ? labels : absl::StrCat(label);
-  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-    int index = 0;
-    const int above = item.labels.empty() ? -1 : item.labels.back();
-    if (!absl::SimpleAtoi(part, &index) || index <= above || index >= classes) {
-      return absl::DataLossError(absl::StrCat("dataset: the stored labels of picture ", item.image_digest,
-                                              " are damaged"));
+  if (!multi_label) {
+    item.labels = {label};
+  } else {
+    for (const absl::string_view text : absl::StrSplit(labels, ',', absl::SkipEmpty())) {
+      int index = -1;
+      item.labels.push_back(absl::SimpleAtoi(text, &index) ? index : -1);
     }
-    item.labels.push_back(index);
+  }
+  for (size_t i = 0; i < item.labels.size(); ++i) {
+    if (item.labels[i] > (i == 0 ? -1 : item.labels[i - 1]) && item.labels[i] < classes) continue;
+    return absl::DataLossError(absl::StrCat("dataset: the stored labels of picture ", item.image_digest,
+                                            " are damaged"));
   }
   return std::move(item);
 }

@@ -33,11 +33,16 @@ struct VersionRow {
   }
 };
 
+// kColumns, with nothing in those that may be large.
+constexpr char kSmallColumns[] =
+    "model, version, create_time_us, job_id, checkpoint, backbone, backbone_digest, split_point, checkpoint_digest, "
+    "checkpoint_bytes, dataset, dataset_version, '', ''";
+
 template <typename... Binds>
-absl::StatusOr<std::vector<ModelVersionRecord>> SelectVersions(soci::session& sql, const std::string& tail,
-                                                               const Binds&... binds) {
+absl::StatusOr<std::vector<ModelVersionRecord>> SelectVersions(soci::session& sql, const std::string& columns,
+                                                               const std::string& tail, const Binds&... binds) {
   std::vector<ModelVersionRecord> records;
-  const std::string query = std::string("SELECT ") + kColumns + " FROM model_versions " + tail;
+  const std::string query = "SELECT " + columns + " FROM model_versions " + tail;
   for (VersionRow& row : Select<VersionRow>(sql, query, binds...)) {
     ASSIGN_OR_RETURN(ModelVersionRecord record, std::move(row).Decode());
     records.push_back(std::move(record));
@@ -58,21 +63,23 @@ int64_t NextVersion(soci::session& sql, const std::string& model) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
-                                                                    const std::string& model) {
-  return SelectVersions(sql, tail, model);
+absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& model) {
+  return SelectVersions(sql, kColumns, "WHERE model = :model ORDER BY version DESC", model);
 }
 
-absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
-                                                                    const std::string& model, int64_t version) {
-  return SelectVersions(sql, tail, model, version);
+absl::StatusOr<std::optional<ModelVersionRecord>> SelectModelVersion(soci::session& sql, const std::string& model,
+                                                                     int64_t version) {
+  ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> found,
+                   SelectVersions(sql, kSmallColumns, "WHERE model = :model AND version = :version", model, version));
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
 }
 
 absl::StatusOr<ModelVersionRecord> InsertModelVersions(soci::session& sql,
                                                        const std::vector<ModelVersionRecord>& models, absl::Time now) {
   GRAFT_CHECK(!models.empty());
   ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> earlier,
-                   SelectVersions(sql, "WHERE job_id = :id ORDER BY version DESC", models.front().job_id));
+                   SelectVersions(sql, kColumns, "WHERE job_id = :id ORDER BY version DESC", models.front().job_id));
   if (!earlier.empty()) return std::move(earlier.front());
   ModelVersionRecord made;
   for (const ModelVersionRecord& model : models) {

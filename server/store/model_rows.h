@@ -16,11 +16,11 @@ class session;
 
 namespace graft {
 
-// `tail` continues "SELECT ... FROM model_versions "; its marks are bound to the arguments that are given.
-absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
-                                                                    const std::string& model);
-absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& tail,
-                                                                    const std::string& model, int64_t version);
+// All versions of a model, newest first.
+absl::StatusOr<std::vector<ModelVersionRecord>> SelectModelVersions(soci::session& sql, const std::string& model);
+// One version, without evaluation_pb and details_pb; nothing when the model has no such one.
+absl::StatusOr<std::optional<ModelVersionRecord>> SelectModelVersion(soci::session& sql, const std::string& model,
+                                                                     int64_t version);
 
 // Makes the next versions of a model, in the order of `models`, which are of one job and at least one; returns the
 // last, which becomes the target of "default". When the job has made versions already, the newest is returned and

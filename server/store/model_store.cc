@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -81,7 +82,7 @@ struct AliasRow {
 absl::StatusOr<ModelRecord> ReadModel(soci::session& sql, const std::string& name) {
   ModelRecord model;
   model.name = name;
-  ASSIGN_OR_RETURN(model.versions, SelectModelVersions(sql, "WHERE model = :model ORDER BY version DESC", name));
+  ASSIGN_OR_RETURN(model.versions, SelectModelVersions(sql, name));
   for (const AliasRow& row :
        Select<AliasRow>(sql, "SELECT alias, version FROM model_aliases WHERE model = :model", name)) {
     model.aliases[row.alias] = row.version;
@@ -117,10 +118,9 @@ absl::StatusOr<ModelVersionRecord> FindReferenced(soci::session& sql, const Refe
     }
     version = targets.front();
   }
-  ASSIGN_OR_RETURN(std::vector<ModelVersionRecord> found,
-                   SelectModelVersions(sql, "WHERE model = :model AND version = :version", name, version));
-  if (found.empty()) return NoSuchVersion(name, version);
-  return std::move(found.front());
+  ASSIGN_OR_RETURN(std::optional<ModelVersionRecord> found, SelectModelVersion(sql, name, version));
+  if (!found.has_value()) return NoSuchVersion(name, version);
+  return *std::move(found);
 }
 
 }  // namespace
@@ -174,8 +174,6 @@ absl::StatusOr<ModelVersionRecord> ModelStore::Resolve(const std::string& refere
     ASSIGN_OR_RETURN(version, FindReferenced(sql, parsed));
     return absl::OkStatus();
   }));
-  version.evaluation_pb.clear();  // a thousand classes' confusion matrix, say
-  version.details_pb.clear();
   MutexLock lock(&mu_);
   if (resolved_at_ == changes && resolved_.size() < kMaxResolved) resolved_.emplace(reference, version);
   return version;

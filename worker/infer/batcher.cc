@@ -142,7 +142,7 @@ absl::Status Batcher::Submit(ClassifyTask task, std::function<void(ClassifyOutco
   for (int64_t i = 0; i < count; ++i) queue_.push_back({call, i});
   stats_.queued_images += count;
   stats_.queued_bytes += bytes;
-  work_.SignalAll();
+  for (int64_t i = std::min<int64_t>(count, idle_threads_); i > 0; --i) work_.Signal();
   return absl::OkStatus();
 }
 

@@ -84,9 +84,9 @@ class Ranker {
     o.budget_bytes = options_.train.activation_cache_bytes;
     o.seed = options_.train.seed;
     Activations activations(o, &examples_, data_.read);
-    ProgressReport report(observer_, absl::StrCat("features of ", backbone->name()), activations.size());
+    ProgressReport report(observer_, absl::StrCat("features of ", backbone->name()));
     RETURN_IF_ERROR(activations.Fill(pool_, cancel_, [&](int64_t done) {
-      observer_error_.Update(report(done));
+      observer_error_.Update(report(done, activations.size()));
       return observer_error_;
     }));
     std::vector<int64_t> all(examples_.size());

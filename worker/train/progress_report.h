@@ -22,19 +22,19 @@ class Stopwatch {
 // Passes progress on, at most twice a second and always the last.
 class ProgressReport {
  public:
-  ProgressReport(TrainObserver* observer, std::string activity, int64_t total)
-      : observer_(observer), activity_(std::move(activity)), total_(total) {}
-  absl::Status operator()(int64_t done) {
+  // Made when the work begins.
+  ProgressReport(TrainObserver* observer, std::string activity)
+      : observer_(observer), activity_(std::move(activity)) {}
+  absl::Status operator()(int64_t done, int64_t total) {
     const double seconds = watch_.seconds();
-    if (done < total_ && seconds < next_) return absl::OkStatus();
+    if (done < total && seconds < next_) return absl::OkStatus();
     next_ = seconds + 0.5;
-    return observer_->OnProgress({activity_, done, total_, static_cast<double>(done) / std::max(seconds, 1e-9)});
+    return observer_->OnProgress({activity_, done, total, static_cast<double>(done) / std::max(seconds, 1e-9)});
   }
 
  private:
   TrainObserver* const observer_;
   const std::string activity_;
-  const int64_t total_;
   const Stopwatch watch_;
   double next_ = 0.5;
 };

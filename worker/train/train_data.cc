@@ -133,7 +133,7 @@ absl::StatusOr<TrainData::Phased> TrainData::Enter(int phase, const CancelToken&
 
 std::unique_ptr<Activations> TrainData::Served(const std::vector<Example>& examples, int split_point) {
   Activations::Options o = OptionsFor(examples, split_point, /*served=*/true);
-  o.budget_bytes = 0;  // each picture is looked at once
+  o.budget_bytes = 0;  // each picture is looked at once, or twice after early stopping
   return std::make_unique<Activations>(o, &examples, dataset_.read);
 }
 

@@ -148,12 +148,8 @@ class Training {
     run_.reset();
     ASSIGN_OR_RETURN(std::unique_ptr<Suffix> suffix, MakeSuffix(index));
     RETURN_IF_ERROR(Announce(index));
-    std::optional<ProgressReport> report;
-    ASSIGN_OR_RETURN(const TrainData::Phased pictures,
-                     pictures_->Enter(index, cancel_, [&](int64_t done, int64_t total) {
-                       if (!report) report.emplace(observer_, "features", total);
-                       return (*report)(done);
-                     }));
+    ProgressReport report(observer_, "features");
+    ASSIGN_OR_RETURN(const TrainData::Phased pictures, pictures_->Enter(index, cancel_, std::ref(report)));
     RETURN_IF_ERROR(MeasureFeatures(index, pictures.train, suffix.get()));
     const bool tests_rate = phase.rate_finder.steps > 0 && !IsUnderWay();
     if (tests_rate) RETURN_IF_ERROR(FindRate(index, *suffix, pictures.train));
@@ -168,22 +164,22 @@ class Training {
       if (absl::IsCancelled(ran) && cancel_.reason() == StopReason::kDrain) RETURN_IF_ERROR(SaveState(phase));
       RETURN_IF_ERROR(ran);
     }
-    last_weights_.clear();
-    if (options_.early_stopping.patience > 0) {
-      if (state_.best_epoch != state_.epoch) last_weights_ = run_->Weights();
-      state_.weights = state_.best_weights;
-    } else {
-      state_.weights = run_->Weights();
-    }
-    ASSIGN_OR_RETURN(validation_logits_, Logits(index, state_.weights, pictures.validation));
-    if (!last_weights_.empty() && index + 1 == static_cast<int>(options_.phases.size())) {
-      ASSIGN_OR_RETURN(last_logits_, Logits(index, last_weights_, pictures.validation));
-    }
+    return FinishPhase(index, pictures.validation);
+  }
+
+  absl::Status FinishPhase(int index, Activations* validation) {
+    const bool stops = options_.early_stopping.patience > 0;
     // The next phase starts afresh: only the weights go on.
     TrainState next;
-    next.weights = state_.weights;
+    next.weights = stops ? state_.best_weights : run_->Weights();
     next.phase = index + 1;
+    const bool went_back = stops && state_.best_epoch != state_.epoch;
     state_ = std::move(next);
+    if (index + 1 < static_cast<int>(options_.phases.size())) return absl::OkStatus();
+    ASSIGN_OR_RETURN(validation_logits_, Logits(index, state_.weights, validation));
+    if (!went_back) return absl::OkStatus();
+    last_weights_ = run_->Weights();
+    ASSIGN_OR_RETURN(last_logits_, Logits(index, last_weights_, validation));
     return absl::OkStatus();
   }
 
@@ -210,13 +206,10 @@ class Training {
       copy = std::make_unique<PhaseRun>(o, options_.backbone, std::move(twin), pool_);
       return absl::OkStatus();
     }));
-    std::optional<ProgressReport> report;
+    ProgressReport report(observer_, "learning rate finder");
     ASSIGN_OR_RETURN(LearningRateFound found,
                      FindLearningRate({copy.get(), train, [&](int epoch) { return OrderOf(index, epoch); }}, cancel_,
-                                      [&](int64_t done, int64_t total) {
-                                        if (!report) report.emplace(observer_, "learning rate finder", total);
-                                        return (*report)(done);
-                                      }));
+                                      std::ref(report)));
     found.applied = o.phase.rate_finder.apply && found.suggestion.has_value();
     if (found.applied) state_.found_rate = *found.suggestion;
     state_.rate_tested = true;
@@ -250,14 +243,14 @@ class Training {
     Stopwatch watch;
     const std::vector<int64_t> order = OrderOf(index, state_.epoch);
     const auto count = static_cast<int64_t>(order.size());
-    ProgressReport report(observer_, "train", count);
+    ProgressReport report(observer_, "train");
     const double before = state_.epoch_seconds;
     const absl::Status trained =
         run_->TrainEpoch(pictures.train, order, state_.epoch, cancel_, &state_.totals, [&]() -> absl::Status {
           if (state_.totals.images >= count) return absl::OkStatus();
           state_.epoch_seconds = before + watch.seconds();
           if (IsStateOld()) RETURN_IF_ERROR(SaveState(phase));
-          return report(state_.totals.images);
+          return report(state_.totals.images, count);
         });
     RETURN_IF_ERROR(trained);
     const double train_seconds = before + watch.seconds();

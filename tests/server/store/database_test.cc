@@ -14,7 +14,7 @@
 #include "server/store/model_store.h"
 #include "server/store/schema.h"
 #include "server/store/sql.h"
-#include "soci/sqlite3/soci-sqlite3.h"
+#include "tests/server/store/old_database.h"
 #include "tests/server/store/store_fixture.h"
 
 namespace graft {
@@ -69,23 +69,14 @@ TEST_F(DatabaseTest, NewerSchemaIsFailedPrecondition) {
   EXPECT_EQ(Database::Open({url(), 1}).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
-const char* const kModelsOfSchema2[] = {
-    "INSERT INTO models (name, last_version) VALUES ('flowers', 7)",
-    "INSERT INTO model_versions VALUES ('flowers', 7, 12, 'job-old', 'resnet18', 'sha256:b', 3, 'sha256:c', 1234,"
-    " 'set', 'v1', '', '')",
-    "INSERT INTO model_aliases VALUES ('flowers', 'default', 7)",
-    "INSERT INTO model_aliases VALUES ('flowers', 'canary', 7)",
-};
-
 TEST_F(DatabaseTest, ModelsOfSchema2KeepTheirVersionsAndAliases) {
   db_.reset();
-  const std::string path = directory_.path() + "/graft.db";
-  std::filesystem::remove(path);
-  {
-    soci::session sql(*soci::factory_sqlite3(), path);
-    ASSERT_TRUE(MigrateSchema(sql, 2).ok());
-    for (const char* statement : kModelsOfSchema2) Execute(sql, statement);
-  }
+  MakeOldDatabase(directory_.path() + "/graft.db", 2,
+                  {"INSERT INTO models (name, last_version) VALUES ('flowers', 7)",
+                   "INSERT INTO model_versions VALUES ('flowers', 7, 12, 'job-old', 'resnet18', 'sha256:b', 3,"
+                   " 'sha256:c', 1234, 'set', 'v1', '', '')",
+                   "INSERT INTO model_aliases VALUES ('flowers', 'default', 7)",
+                   "INSERT INTO model_aliases VALUES ('flowers', 'canary', 7)"});
   Reopen();
   ModelStore models(db_.get());
   const auto model = models.Get("flowers");

@@ -1,6 +1,5 @@
 #include "server/store/dataset_store.h"
 
-#include <filesystem>
 #include <set>
 #include <string>
 #include <utility>
@@ -10,9 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "server/store/schema.h"
 #include "server/store/sql.h"
-#include "soci/sqlite3/soci-sqlite3.h"
+#include "tests/server/store/old_database.h"
 #include "tests/server/store/store_fixture.h"
 
 namespace graft {
@@ -113,21 +111,15 @@ TEST_F(DatasetStoreTest, DamagedLabelsAreDataLoss) {
   }
 }
 
-// As a program of schema version 2 left it.
 TEST_F(DatasetStoreTest, OlderDatabaseIsUpgraded) {
   db_.reset();
-  const std::string path = directory_.path() + "/graft.db";
-  std::filesystem::remove(path);
-  {
-    soci::session sql(*soci::factory_sqlite3(), path);
-    ASSERT_TRUE(MigrateSchema(sql, 2).ok());
-    Execute(sql, "INSERT INTO dataset_versions (id, name, version, recency, create_time_us, image_count, bytes,"
-                 " split_by_server) VALUES (7, 'flowers', 'v1', 1, 5, 4, 40, 1)");
-    Execute(sql, "INSERT INTO dataset_classes (version_id, idx, name, train, validation, test) VALUES"
-                 " (7, 0, 'daisy', 1, 0, 1), (7, 1, 'rose', 1, 1, 0)");
-    Execute(sql, "INSERT INTO dataset_items (version_id, idx, file_name, digest, label, split, bytes) VALUES"
-                 " (7, 0, 'a', '1', 0, 1, 10), (7, 1, 'b', '2', 1, 1, 10)");
-  }
+  MakeOldDatabase(directory_.path() + "/graft.db", 2,
+                  {"INSERT INTO dataset_versions (id, name, version, recency, create_time_us, image_count, bytes,"
+                   " split_by_server) VALUES (7, 'flowers', 'v1', 1, 5, 4, 40, 1)",
+                   "INSERT INTO dataset_classes (version_id, idx, name, train, validation, test) VALUES"
+                   " (7, 0, 'daisy', 1, 0, 1), (7, 1, 'rose', 1, 1, 0)",
+                   "INSERT INTO dataset_items (version_id, idx, file_name, digest, label, split, bytes) VALUES"
+                   " (7, 0, 'a', '1', 0, 1, 10), (7, 1, 'b', '2', 1, 1, 10)"});
   Reopen();
   DatasetStore store(db_.get());
   auto got = store.Get("flowers", "");

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 namespace graft {
 namespace {
 
@@ -14,14 +12,6 @@ TEST(BlasKernelsTest, OnlyTheFallbackIsReplacedAndOnlyByWhatTheCpuHas) {
   for (const char* const core : {"Haswell", "Zen", "SapphireRapids", "armv8", ""}) {
     EXPECT_EQ(FasterBlasCore(core, true, true), "") << core;
   }
-}
-
-// Would otherwise run this program from its beginning again and again.
-TEST(BlasKernelsTest, WhatTheUserChoseStays) {
-  ASSERT_EQ(setenv("OPENBLAS_CORETYPE", "Prescott", 1), 0);
-  char* const argv[] = {nullptr};
-  UseFastBlasKernels(const_cast<char**>(argv));
-  EXPECT_STREQ(std::getenv("OPENBLAS_CORETYPE"), "Prescott");
 }
 
 }  // namespace

@@ -86,19 +86,27 @@ void JobObserver::WriteEvaluation(const Assessment& assessment) {
   Draw(0, values);
 }
 
+void JobObserver::WriteText(const std::string& tag, const std::string& markdown) {
+  ToTensorBoard([&](TensorBoardWriter* writer, absl::Time now) { return writer->AddText(tag, 0, now, markdown); });
+}
+
 void JobObserver::Draw(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
+  ToTensorBoard([&](TensorBoardWriter* writer, absl::Time now) { return writer->AddScalars(step, now, values); });
+}
+
+void JobObserver::ToTensorBoard(const std::function<absl::Status(TensorBoardWriter*, absl::Time)>& add) {
   if (tensorboard_failed_) return;
-  const auto draw = [&]() -> absl::Status {
+  const auto write = [&]() -> absl::Status {
     const absl::Time now = absl::Now();
     if (tensorboard_ == nullptr) {
       ASSIGN_OR_RETURN(tensorboard_, TensorBoardWriter::Open(tensorboard_directory_, now));
     }
-    return tensorboard_->AddScalars(step, now, values);
+    return add(tensorboard_.get(), now);
   };
-  const absl::Status drawn = draw();
-  if (drawn.ok()) return;
+  const absl::Status written = write();
+  if (written.ok()) return;
   tensorboard_failed_ = true;
-  LogWarning("no TensorBoard curves", {{"job", job_id_}, {"error", drawn.ToString()}});
+  LogWarning("no TensorBoard curves", {{"job", job_id_}, {"error", written.ToString()}});
 }
 
 absl::Status JobObserver::OnState(const StatePoint& point, const std::string& state) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,15 +37,17 @@ class JobObserver : public TrainObserver {
   // A state that cannot be saved is a warning: the training itself is sound.
   absl::Status OnState(const StatePoint& point, const std::string& state) override;
   absl::Status OnWarning(const std::string& message) override;
-  // For TensorBoard; the job's own evaluation is stored with its end.
+  // For TensorBoard: what the job itself stores with its end, and what it trains by.
   void WriteEvaluation(const Assessment& assessment);
+  void WriteText(const std::string& tag, const std::string& markdown);
 
  private:
   absl::Status Write(const JobUpdate& update);
-  // Curves of an event file, which is opened with the first. What cannot be written is logged once and left out: the
-  // store has it all.
   void DrawEpoch(const EpochMetrics& metrics);
   void Draw(int64_t step, const std::vector<std::pair<std::string, double>>& values);
+  // Into an event file, which is opened with the first. What cannot be written is logged once and left out: the store
+  // has it all.
+  void ToTensorBoard(const std::function<absl::Status(TensorBoardWriter*, absl::Time now)>& add);
 
   const std::string job_id_, owner_;
   JobStore* const jobs_;

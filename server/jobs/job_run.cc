@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "google/protobuf/util/json_util.h"
 #include "graft/v1/model.pb.h"
 #include "server/jobs/encode.h"
@@ -38,9 +39,10 @@ ImageReader ReadFrom(const BlobStore* blobs) {
   };
 }
 
-std::string ToJson(const v1::JobSpec& spec) {
+std::string ToJson(const v1::JobSpec& spec, bool indented = false) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
+  options.add_whitespace = indented;
   std::string json;
   GRAFT_CHECK(google::protobuf::util::MessageToJsonString(spec, &json, options).ok());
   return json;
@@ -94,6 +96,7 @@ absl::Status JobRun::Choose(const Dataset& dataset) {
   effective_.set_input_px(plan.preprocessing.crop_px);
   RETURN_IF_ERROR(CheckBatchPixels(effective_));
   const v1::AutoReport report = ToProto(choice.report);
+  observer_.WriteText("auto", absl::StrJoin(report.reasons(), "\n\n"));
   JobUpdate update;
   update.effective_pb = effective_.SerializeAsString();
   update.auto_pb = report.SerializeAsString();
@@ -133,6 +136,7 @@ absl::StatusOr<TrainResult> JobRun::TrainModel() {
   options.phases = plan_.phases;
   SetFrom(plan_.recipe, &options);
   options.training_config = ToJson(effective_);
+  observer_.WriteText("configuration", absl::StrCat("```\n", ToJson(effective_, /*indented=*/true), "```\n"));
   ASSIGN_OR_RETURN(options.resume_state, context_.states->Read(job_.id));
   absl::StatusOr<TrainResult> result = Train(options, dataset, context_.pool, &observer_, cancel_);
   const bool bad_state = absl::IsFailedPrecondition(result.status()) || absl::IsDataLoss(result.status());

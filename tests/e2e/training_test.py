@@ -1,4 +1,5 @@
 """Trainings with settings from a file: what they do, what they measure, what they leave in the data directory."""
+import json
 import os
 import pathlib
 import re
@@ -105,6 +106,11 @@ class EverythingTest(fixture.ServiceTest):
         self.assertEqual(version["file_version"], "brain.Event:2")
         drawn = [(r["step"], {v["tag"]: v.get("simple_value", 0.0) for v in r["summary"]["value"]})
                  for r in records if r.get("step")]
+        configuration = records[0]["summary"]["value"][0]
+        self.assertEqual(configuration["tag"], "configuration")
+        text = json.loads(configuration["tensor"]["string_val"][0].strip("`\n"))
+        for field in ("dataset", "strategy", "backbone"):
+            self.assertEqual(text[field], self.job["effective"][field])
         head_epochs = self.job["effective"]["fine_tune"]["head_epochs"]
         told = [(e["epoch"] + (0 if e["phase"] == "head" else head_epochs),
                  {tag: as_float(e[field]) for tag, field in CURVES.items()}) for e in self.epochs()]

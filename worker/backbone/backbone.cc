@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "worker/backbone/backbone_metadata.h"
+#include "worker/backbone/copy_stream.h"
 #include "worker/backbone/gguf.h"
 #include "worker/backbone/script_backbone.h"
 #include "worker/backbone/stage.h"
@@ -289,7 +290,7 @@ const std::vector<std::shared_ptr<Stage>>& Backbone::StagesIn(Precision precisio
 at::Tensor Backbone::Forward(const at::Tensor& x, int begin, int end, Precision precision) const {
   GRAFT_CHECK(0 <= begin && begin <= end && end <= num_stages());
   torch::NoGradGuard no_grad;
-  at::Tensor y = x.to(device_, /*non_blocking=*/true);
+  at::Tensor y = ToDevice(x, device_);
   if (begin == 0) y = y.contiguous(at::MemoryFormat::ChannelsLast);
   const auto& stages = StagesIn(precision);
   const at::ScalarType type = architecture_->trainable ? ScalarTypeOf(precision) : at::kFloat;
@@ -307,7 +308,7 @@ at::TensorOptions Backbone::input_options() const {
 at::Tensor Backbone::OwnLogits(const at::Tensor& features) const {
   GRAFT_CHECK(parts_->classifier != nullptr);
   torch::NoGradGuard no_grad;
-  return parts_->classifier->Forward(features.to(device_, /*non_blocking=*/true));
+  return parts_->classifier->Forward(ToDevice(features, device_));
 }
 
 std::vector<std::shared_ptr<Stage>> Backbone::CopyStages(int begin, int end) const {

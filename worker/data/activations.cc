@@ -18,13 +18,13 @@ namespace graft {
 namespace {
 
 constexpr int64_t kChunksPerReport = 16;  // of each pool thread
-constexpr int64_t kWindowImages = 1024, kWindowBytes = int64_t{256} << 20;
+constexpr int64_t kWindowImages = 1024;
 
 // Rows for `count` examples, laid out so that any run of rows is a channels-last batch.
-at::Tensor EmptyRows(int64_t count, const at::Tensor& sample) {
+at::Tensor EmptyRows(int64_t count, const at::Tensor& sample, bool pinned = false) {
   std::vector<int64_t> shape = sample.sizes().vec();
   shape[0] = count;
-  at::TensorOptions options(sample.scalar_type());
+  at::TensorOptions options = at::TensorOptions(sample.scalar_type()).pinned_memory(pinned);
   if (shape.size() == 4) options = options.memory_format(at::MemoryFormat::ChannelsLast);
   return at::empty(shape, options);
 }
@@ -53,14 +53,11 @@ std::string SpaceKey(const Activations::Options& o, int64_t view) {
 
 }  // namespace
 
-int64_t ImagesInAWindow(int64_t row_bytes) { return std::clamp<int64_t>(kWindowBytes / row_bytes, 1, kWindowImages); }
-
 absl::Status ForEachWindow(Activations* activations, WorkerPool* pool, const CancelToken& cancel,
                            const std::function<absl::Status(const std::vector<int64_t>& indices)>& run) {
   const int64_t count = activations->size();
   if (count == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int64_t row_bytes, activations->RowBytes());
-  const int64_t window = ImagesInAWindow(row_bytes);
+  ASSIGN_OR_RETURN(const int64_t window, activations->WindowImages());
   for (int64_t begin = 0; begin < count; begin += window) {
     std::vector<int64_t> indices(std::min(window, count - begin));
     std::iota(indices.begin(), indices.end(), begin);
@@ -158,9 +155,9 @@ absl::Status Activations::Allocate() {
   });
 }
 
-absl::StatusOr<int64_t> Activations::RowBytes() {
+absl::StatusOr<int64_t> Activations::WindowImages() {
   RETURN_IF_ERROR(Allocate());
-  return std::max<int64_t>(1, row_bytes_);
+  return std::clamp<int64_t>(options_.window_bytes / std::max<int64_t>(1, row_bytes_), 1, kWindowImages);
 }
 
 // Raw pictures are not worth their disk space: a row of split point 0 is larger than its file.
@@ -173,27 +170,27 @@ absl::Status Activations::OpenSpaces(int64_t view) {
   return absl::OkStatus();
 }
 
-void* Activations::RowOf(int64_t view, int64_t index) const {
+void* Activations::RowOf(const Window& window, int64_t view, int64_t index) const {
   const int64_t slot = SlotOf(view, index);
   if (slot < capacity_) return RowAt(rows_, slot, row_bytes_);
-  return RowAt(window_, window_row_.at(index), row_bytes_);
+  return RowAt(window.rows, window.row_of.at(index), row_bytes_);
 }
 
 // Up to `chunk` rows, from the store or computed, to where RowOf() says.
-absl::Status Activations::ComputeInto(int64_t view, const int64_t* indices, int64_t n) {
+absl::Status Activations::ComputeInto(const Window& window, int64_t view, const int64_t* indices, int64_t n) {
   const auto space = spaces_.find(view);
   std::vector<int64_t> missing;
   for (int64_t i = 0; i < n; ++i) {
     const std::string& id = (*examples_)[indices[i]].id;
     const bool stored =
-        space != spaces_.end() && space->second->Read(id, static_cast<char*>(RowOf(view, indices[i])));
+        space != spaces_.end() && space->second->Read(id, static_cast<char*>(RowOf(window, view, indices[i])));
     if (!stored) missing.push_back(indices[i]);
   }
   if (missing.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const at::Tensor computed, Compute(missing.data(), static_cast<int64_t>(missing.size()), view));
   for (size_t i = 0; i < missing.size(); ++i) {
     const char* row = RowAt(computed, static_cast<int64_t>(i), row_bytes_);
-    std::memcpy(RowOf(view, missing[i]), row, row_bytes_);
+    std::memcpy(RowOf(window, view, missing[i]), row, row_bytes_);
     if (space != spaces_.end()) space->second->Write((*examples_)[missing[i]].id, row);
   }
   return absl::OkStatus();
@@ -201,25 +198,35 @@ absl::Status Activations::ComputeInto(int64_t view, const int64_t* indices, int6
 
 absl::Status Activations::Prepare(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
                                   const CancelToken& cancel) {
+  return PrepareWindow(view, indices, n, pool, cancel, &window_);
+}
+
+absl::Status Activations::PrepareNext(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
+                                      const CancelToken& cancel) {
+  return PrepareWindow(view, indices, n, pool, cancel, &next_);
+}
+
+absl::Status Activations::PrepareWindow(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
+                                        const CancelToken& cancel, Window* window) {
   RETURN_IF_ERROR(Allocate());
   if (!varies()) view = 0;
-  window_row_.clear();
-  window_view_ = view;
+  window->row_of.clear();
+  window->view = view;
   std::vector<int64_t> missing;
   std::unordered_set<int64_t> seen;  // a picture may come twice: balanced sampling
   for (int64_t i = 0; i < n; ++i) {
     if (IsKept(view, indices[i]) || !seen.insert(indices[i]).second) continue;
     missing.push_back(indices[i]);
     const int64_t slot = SlotOf(view, indices[i]);
-    if (slot == capacity_) window_row_.emplace(indices[i], static_cast<int64_t>(window_row_.size()));
+    if (slot == capacity_) window->row_of.emplace(indices[i], static_cast<int64_t>(window->row_of.size()));
     if (slot < capacity_) view_in_slot_[slot] = -1;  // whatever it held, it is being written
   }
   if (missing.empty()) return absl::OkStatus();
-  window_view_ = -1;  // until all is there
+  window->view = -1;  // until all is there
   RETURN_IF_ERROR(OpenSpaces(view));
   RETURN_IF_ERROR(TryTorch("allocate the activation cache", [&] {
-    const auto rows = static_cast<int64_t>(window_row_.size());
-    if (!window_.defined() || window_.size(0) < rows) window_ = EmptyRows(rows, sample_);
+    const auto rows = static_cast<int64_t>(window->row_of.size());
+    if (!window->rows.defined() || window->rows.size(0) < rows) window->rows = EmptyRows(rows, sample_);
     return absl::OkStatus();
   }));
   const auto count = static_cast<int64_t>(missing.size()), chunk_images = static_cast<int64_t>(options_.chunk);
@@ -227,13 +234,13 @@ absl::Status Activations::Prepare(int64_t view, const int64_t* indices, int64_t 
       pool->ParallelFor((count + chunk_images - 1) / chunk_images, [&](int, int64_t chunk) -> absl::Status {
         RETURN_IF_ERROR(cancel.status());
         const int64_t begin = chunk * chunk_images;
-        return ComputeInto(view, missing.data() + begin, std::min(chunk_images, count - begin));
+        return ComputeInto(*window, view, missing.data() + begin, std::min(chunk_images, count - begin));
       }));
   for (const int64_t index : missing) {
     const int64_t slot = SlotOf(view, index);
     if (slot < capacity_) view_in_slot_[slot] = view;
   }
-  window_view_ = view;
+  window->view = view;
   return absl::OkStatus();
 }
 
@@ -255,7 +262,7 @@ absl::StatusOr<at::Tensor> Activations::Gather(const int64_t* indices, int64_t n
   if (!varies()) view = 0;
   std::vector<int64_t> missing;
   const auto is_ready = [&](int64_t index) {
-    return IsKept(view, index) || (window_view_ == view && window_row_.count(index) > 0);
+    return IsKept(view, index) || (window_.view == view && window_.row_of.count(index) > 0);
   };
   for (int64_t i = 0; i < n; ++i) {
     if (!is_ready(indices[i])) missing.push_back(indices[i]);
@@ -274,11 +281,11 @@ absl::StatusOr<at::Tensor> Activations::Gather(const int64_t* indices, int64_t n
   if (missing_count == n) return computed;
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("gather activations", [&] {
-    at::Tensor batch = EmptyRows(n, sample_);
+    at::Tensor batch = EmptyRows(n, sample_, options_.backbone->input_options().pinned_memory());
     int64_t next_missing = 0;
     for (int64_t i = 0; i < n; ++i) {
       // A row of a channels-last batch is one run of memory.
-      const void* from = is_ready(indices[i]) ? RowOf(view, indices[i]) : RowAt(computed, next_missing++, row_bytes_);
+      const void* from = is_ready(indices[i]) ? RowOf(window_, view, indices[i]) : RowAt(computed, next_missing++, row_bytes_);
       std::memcpy(RowAt(batch, i, row_bytes_), from, row_bytes_);
     }
     result = std::move(batch);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -26,7 +27,8 @@ namespace graft {
 // and in a store on disk; what is in neither is computed again each time it is asked for. A row depends on its example,
 // its view and the options, not on what else is computed with it.
 //
-// Threads: Gather() is safe from several threads while no Fill() or Prepare() runs.
+// Threads: Gather() is safe from several threads while no Fill() or Prepare() runs; beside PrepareNext() it is safe for
+// what was prepared before.
 class Activations {
  public:
   struct Options {
@@ -42,6 +44,7 @@ class Activations {
     int64_t budget_bytes = int64_t{1} << 30;
     ActivationStore* store = nullptr;    // outlives this; null: none
     int chunk = 8;                       // images per prefix batch (cache-friendly, see Batcher)
+    int64_t window_bytes = int64_t{256} << 20;  // see WindowImages()
   };
   // `examples` outlives this. With `base`, which was filled, holds the same examples and views at an earlier split
   // point and outlives this, only the stages between the two run.
@@ -58,27 +61,40 @@ class Activations {
   // next Prepare().   Errors as Fill().
   absl::Status Prepare(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool, const CancelToken& cancel);
 
+  // Prepare() ahead, of the same view: Gather() finds what was prepared before until UseNext(), then this.
+  absl::Status PrepareNext(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
+                           const CancelToken& cancel);
+  void UseNext() { std::swap(window_, next_); }
+
   // Rows of a view of the examples at `indices`: [n, ...] on the CPU, channels-last.   Errors as Fill().
   absl::StatusOr<at::Tensor> Gather(const int64_t* indices, int64_t n, int64_t view = 0) const;
 
   int64_t size() const { return static_cast<int64_t>(examples_->size()); }
   int64_t cached() const { return capacity_; }  // rows of one view or more that memory holds, after the first Fill()
   bool varies() const { return options_.augment != AugmentSpec(); }
-  // Bytes of one row.   Errors as Fill().
-  absl::StatusOr<int64_t> RowBytes();
+  // How many rows a caller does well to Prepare() at once: at most 1024, and window_bytes.   Errors as Fill().
+  absl::StatusOr<int64_t> WindowImages();
   at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first of the above
   const std::vector<Example>& examples() const { return *examples_; }
   const Options& options() const { return options_; }
   int64_t kept_bytes() const { return capacity_ * row_bytes_; }  // of memory, after the first Fill() or Prepare()
 
  private:
-  // Where rows of a view are: kept ones by slot, others in the window.
+  // Rows that had no slot.
+  struct Window {
+    at::Tensor rows;
+    int64_t view = -1;  // -1: not all are there
+    std::unordered_map<int64_t, int64_t> row_of;  // an example's index
+  };
   int64_t SlotOf(int64_t view, int64_t index) const;
   bool IsKept(int64_t view, int64_t index) const;
   absl::Status Allocate();
   absl::Status OpenSpaces(int64_t view);
-  absl::Status ComputeInto(int64_t view, const int64_t* indices, int64_t n);
-  void* RowOf(int64_t view, int64_t index) const;
+  absl::Status PrepareWindow(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
+                             const CancelToken& cancel, Window* window);
+  absl::Status ComputeInto(const Window& window, int64_t view, const int64_t* indices, int64_t n);
+  // Where a row of a view is: kept ones by slot, others in the window.
+  void* RowOf(const Window& window, int64_t view, int64_t index) const;
   absl::StatusOr<at::Tensor> Compute(const int64_t* indices, int64_t n, int64_t view) const;
   int FirstStage() const;
   at::Tensor RunStages(const at::Tensor& input) const;  // may throw
@@ -93,14 +109,9 @@ class Activations {
   int64_t capacity_ = 0;  // slots
   at::Tensor rows_;       // [capacity_, ...]
   std::vector<int64_t> view_in_slot_;  // -1: nothing
-  at::Tensor window_;     // of the last Prepare(): what had no slot
-  int64_t window_view_ = -1;
-  std::unordered_map<int64_t, int64_t> window_row_;  // of an example's index
+  Window window_, next_;  // of the last Prepare() and PrepareNext()
   std::map<int64_t, std::shared_ptr<ActivationStore::Space>> spaces_;  // of views that are in use
 };
-
-// How many rows of so many bytes a caller does well to Prepare() at once: at most 1024, and 256 MiB.
-int64_t ImagesInAWindow(int64_t row_bytes);
 
 // Calls `run` with the indices of one window after the other, all rows of view 0 in order, that Prepare() was called
 // for.   Errors as Activations::Fill(); those of `run`

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "worker/backbone/copy_stream.h"
 #include "worker/backbone/stage.h"
 #include "worker/base/status.h"
 
@@ -37,7 +38,7 @@ Suffix::~Suffix() = default;
 Head& Suffix::head() { return parts_->head; }
 
 at::Tensor Suffix::Forward(const at::Tensor& activations, const at::Tensor& head_mask) {
-  at::Tensor x = activations.to(backbone_->device(), /*non_blocking=*/true);
+  at::Tensor x = ToDevice(activations, backbone_->device());
   for (const auto& stage : parts_->stages) x = stage->Forward(x);
   return parts_->head.Forward(x, head_mask);  // [n, classes]
 }
@@ -47,7 +48,7 @@ void Suffix::Backpropagate(const at::Tensor& activations, const at::Tensor& head
   Head& head = parts_->head;
   if (parts_->stages.empty() && head.is_one_linear_layer()) {
     torch::NoGradGuard no_grad;
-    const at::Tensor inputs = head.LastInputs(activations.to(backbone_->device(), /*non_blocking=*/true), head_mask);
+    const at::Tensor inputs = head.LastInputs(ToDevice(activations, backbone_->device()), head_mask);
     head.AddGradients(inputs, derivative(head.Last(inputs)));
     return;
   }

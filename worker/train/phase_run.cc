@@ -43,6 +43,13 @@ int NumReplicas(const Phase& phase, const Backbone& backbone, const WorkerPool& 
   return alone ? 1 : pool.size();
 }
 
+// The pool computes the next rows while one replica trains on these: several need the pool themselves, and a head has
+// done with its rows at once.
+bool LooksAhead(const Phase& phase, const Backbone& backbone) {
+  return !IsHeadOnly(phase, backbone) &&
+         (backbone.device().is_cuda() || phase.batch_norm == BatchNormPolicy::kTrainUnfrozen);
+}
+
 LossKind KindOfLoss(HeadType head, bool multi_label) {
   if (head == HeadType::kLinearSvm) return LossKind::kSquaredHinge;
   return multi_label ? LossKind::kBinaryCrossEntropy : LossKind::kCrossEntropy;
@@ -79,6 +86,7 @@ PhaseRun::PhaseRun(Options options, std::shared_ptr<const Backbone> backbone, st
     : options_(std::move(options)), backbone_(std::move(backbone)), pool_(pool), suffix_(std::move(suffix)),
       // On a CPU bfloat16 gains in the forward pass and loses more in the backward one (ADR 17).
       precision_(backbone_->device().is_cuda() ? options_.precision : Precision::kFloat32),
+      looks_ahead_(LooksAhead(options_.phase, *backbone_)),
       optimizer_(MakeOptimizer(options_.phase, *suffix_)), average_(options_.phase.ema_decay),
       scaler_(precision_ == Precision::kFloat16) {
   const int replicas = NumReplicas(options_.phase, *backbone_, *pool);
@@ -118,11 +126,34 @@ int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
 
 // Whole steps whose activations are computed together, by all threads, before they are trained on. An epoch's windows
 // begin at the same pictures whether it was interrupted or not.
-int64_t PhaseRun::WindowEnd(int64_t row_bytes, int64_t begin, int64_t count) const {
+int64_t PhaseRun::WindowEnd(int64_t images, int64_t begin, int64_t count) const {
   const int64_t step = std::max<int64_t>(1, StepEnd(0, count));
-  const int64_t window = std::max<int64_t>(1, ImagesInAWindow(row_bytes) / step) * step;
+  const int64_t window = std::max<int64_t>(1, images / step) * step;
   const int64_t end = std::min(count, (begin / window + 1) * window);
   return end + 1 == count ? count : end;  // see StepEnd()
+}
+
+absl::Status PhaseRun::PrepareWindow(int64_t begin, const CancelToken& cancel, Epoch* epoch) {
+  Activations* const activations = epoch->activations;
+  const std::vector<int64_t>& order = *epoch->order;
+  const auto count = static_cast<int64_t>(order.size());
+  ASSIGN_OR_RETURN(int64_t images, activations->WindowImages());
+  if (looks_ahead_) images /= 2;  // two windows are in memory
+  const int64_t end = WindowEnd(images, begin, count);
+  if (epoch->next.valid()) {
+    RETURN_IF_ERROR(epoch->next.get());
+    activations->UseNext();
+  } else {
+    RETURN_IF_ERROR(activations->Prepare(epoch->view, order.data() + begin, end - begin, pool_, cancel));
+  }
+  epoch->prepared = end;
+  if (!looks_ahead_ || end == count) return absl::OkStatus();
+  const int64_t n = WindowEnd(images, end, count) - end;
+  epoch->next = std::async(std::launch::async, [this, activations, view = epoch->view, next = order.data() + end, n,
+                                                cancel] {
+    return activations->PrepareNext(view, next, n, pool_, cancel);
+  });
+  return absl::OkStatus();
 }
 
 void PhaseRun::Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order,
@@ -265,12 +296,7 @@ absl::StatusOr<EpochTotals> PhaseRun::TrainStep(Epoch* epoch, int64_t begin, dou
   const Activations& activations = *epoch->activations;
   const std::vector<int64_t>& order = *epoch->order;
   const auto count = static_cast<int64_t>(order.size());
-  if (begin >= epoch->prepared) {
-    ASSIGN_OR_RETURN(const int64_t row_bytes, epoch->activations->RowBytes());
-    epoch->prepared = WindowEnd(row_bytes, begin, count);
-    RETURN_IF_ERROR(epoch->activations->Prepare(epoch->view, order.data() + begin, epoch->prepared - begin, pool_,
-                                                cancel));
-  }
+  if (begin >= epoch->prepared) RETURN_IF_ERROR(PrepareWindow(begin, cancel, epoch));
   Step step;
   step.view = epoch->view;
   RETURN_IF_ERROR(TryTorch("plan a step", [&] {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -59,6 +60,7 @@ class PhaseRun {
     int index = 0;                                // from 0: what mixing and dropout draw for
     int64_t view = 0;
     int64_t prepared = 0;                         // rows of the order before this one are in memory; 0: none
+    std::future<absl::Status> next;               // of the rows after them, when they are computed ahead
   };
   // One update on the pictures of `order` from `begin` on, with the learning rates times `factor`. Returns its totals,
   // whose loss may be infinite or no number.
@@ -90,7 +92,8 @@ class PhaseRun {
   struct Step;
   struct Batch;
   int64_t StepEnd(int64_t begin, int64_t count) const;
-  int64_t WindowEnd(int64_t row_bytes, int64_t begin, int64_t count) const;
+  int64_t WindowEnd(int64_t images, int64_t begin, int64_t count) const;
+  absl::Status PrepareWindow(int64_t begin, const CancelToken& cancel, Epoch* epoch);
   void Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order, Step* step);
   absl::StatusOr<double> ComputeGradients(const Activations& activations, Step* step);
   absl::Status RunBatch(const Activations& activations, const Step& step, const Batch& batch, EpochTotals* sum);
@@ -104,6 +107,7 @@ class PhaseRun {
   WorkerPool* const pool_;
   std::unique_ptr<Suffix> suffix_;
   const Precision precision_;
+  const bool looks_ahead_;
   std::vector<std::unique_ptr<Suffix>> replicas_;  // beyond suffix_ itself, which is shard 0's
   std::vector<Suffix::Parameter> parameters_;                       // suffix_'s: listing them takes time
   std::vector<std::vector<Suffix::Parameter>> replica_parameters_;

@@ -20,6 +20,7 @@ namespace graft {
 namespace {
 
 using testing::ElementsAre;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
@@ -175,6 +176,13 @@ TEST_F(JobObserverTest, MultiLabelEvaluationIsInTheFile) {
                                         HasSubstr(R"("evaluation/micro_f1", "simple_value": 0.5})"),
                                         HasSubstr(R"("evaluation/macro_f1", "simple_value": 0.25})"),
                                         HasSubstr(R"("evaluation/hamming_loss", "simple_value": 0.125})"))));
+}
+
+TEST_F(JobObserverTest, TextIsForTheTextDashboard) {
+  Observe()->WriteText("auto", "frozen-head:\n\n81 %");
+  const std::vector<std::string> curves = Curves();
+  ASSERT_EQ(curves.size(), 2u);
+  EXPECT_THAT(curves[1], AllOf(HasSubstr("\"auto\""), HasSubstr("\"text\""), HasSubstr("frozen-head:\\n\\n81 %")));
 }
 
 TEST_F(JobObserverTest, NoEpochIsNoFile) {

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/worker/data/activations_fixture.h"
@@ -140,6 +142,56 @@ TEST_F(ActivationsTest, PrepareHoldsWhatDoesNotFitUntilTheNext) {
   Gather(activations, {2, 5});
   EXPECT_EQ(reads_.count(data_.train[2].id), 1u);
   EXPECT_EQ(reads_.count(data_.train[5].id), 2u) << "it was forgotten";
+}
+
+TEST_F(ActivationsTest, PreparesTheNextWhileTheLastIsRead) {
+  for (const int64_t budget_rows : {0, 4}) {  // those of 0 to 3 have slots
+    Activations::Options options = Options(14);
+    options.budget_bytes = budget_rows * 576 * 4;
+    Activations activations(options, &data_.train, CountedReader());
+    const Activations want(Options(14), &data_.train, data_.read);
+    reads_.clear();
+    ASSERT_TRUE(Prepare(&activations, 0, {1, 3, 5}).ok());
+    const std::vector<int64_t> next{2, 5, 3, 8};
+    std::thread ahead([&] {
+      EXPECT_TRUE(activations.PrepareNext(0, next.data(), 4, &pool_, CancelToken()).ok());
+    });
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE(at::equal(Gather(activations, {5, 1, 3}), Gather(want, {5, 1, 3})));
+    ahead.join();
+    const size_t reads = reads_.size();
+    Gather(activations, {5, 1, 3});
+    activations.UseNext();
+    EXPECT_TRUE(at::equal(Gather(activations, next), Gather(want, next)));
+    EXPECT_EQ(reads_.size(), reads) << "all were prepared";
+    EXPECT_EQ(reads_.count(data_.train[5].id), 2u) << "once for each window";
+    EXPECT_EQ(reads_.count(data_.train[3].id), budget_rows == 0 ? 2u : 1u);
+    Gather(activations, {1});
+    EXPECT_EQ(reads_.count(data_.train[1].id), budget_rows == 0 ? 2u : 1u) << "of the window before";
+  }
+}
+
+TEST_F(ActivationsTest, AFailedPrepareNextLeavesWhatIsThere) {
+  Activations::Options options = Options(14);
+  options.budget_bytes = 0;
+  Activations activations(options, &data_.train, CountedReader());
+  ASSERT_TRUE(Prepare(&activations, 0, {1, 3}).ok());
+  const std::string id = std::exchange(data_.train[6].id, "gone");
+  const std::vector<int64_t> next{6, 7};
+  EXPECT_EQ(activations.PrepareNext(0, next.data(), 2, &pool_, CancelToken()).code(), absl::StatusCode::kDataLoss);
+  const size_t reads = reads_.size();
+  Gather(activations, {1, 3});
+  EXPECT_EQ(reads_.size(), reads);
+  data_.train[6].id = id;
+}
+
+TEST_F(ActivationsTest, WindowsAreAsLargeAsTheirBytes) {
+  Activations::Options options = Options(14);
+  Activations whole(options, &data_.train, data_.read);
+  EXPECT_EQ(whole.WindowImages().value(), 1024);
+  options.window_bytes = 3 * 576 * 4;
+  EXPECT_EQ(Activations(options, &data_.train, data_.read).WindowImages().value(), 3);
+  options.window_bytes = 1;
+  EXPECT_EQ(Activations(options, &data_.train, data_.read).WindowImages().value(), 1);
 }
 
 TEST_F(ActivationsTest, AFailedPrepareLeavesNothingHalfDone) {

@@ -96,12 +96,13 @@ absl::Status JobRun::Choose(const Dataset& dataset) {
   effective_.set_input_px(plan.preprocessing.crop_px);
   RETURN_IF_ERROR(CheckBatchPixels(effective_));
   const v1::AutoReport report = ToProto(choice.report);
-  observer_.WriteText("auto", absl::StrJoin(report.reasons(), "\n\n"));
   JobUpdate update;
   update.effective_pb = effective_.SerializeAsString();
   update.auto_pb = report.SerializeAsString();
   update.event_pbs.push_back(EncodeEvent(report));
-  return context_.jobs->Update(job_.id, context_.owner, update);
+  RETURN_IF_ERROR(context_.jobs->Update(job_.id, context_.owner, update));
+  observer_.WriteText("auto", absl::StrJoin(report.reasons(), "\n\n"));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Dataset> JobRun::LoadDataset() const {
@@ -136,7 +137,7 @@ absl::StatusOr<TrainResult> JobRun::TrainModel() {
   options.phases = plan_.phases;
   SetFrom(plan_.recipe, &options);
   options.training_config = ToJson(effective_);
-  observer_.WriteText("configuration", absl::StrCat("```\n", ToJson(effective_, /*indented=*/true), "```\n"));
+  observer_.WriteText("configuration", absl::StrCat("```\n", ToJson(effective_, /*indented=*/true), "\n```\n"));
   ASSIGN_OR_RETURN(options.resume_state, context_.states->Read(job_.id));
   absl::StatusOr<TrainResult> result = Train(options, dataset, context_.pool, &observer_, cancel_);
   const bool bad_state = absl::IsFailedPrecondition(result.status()) || absl::IsDataLoss(result.status());

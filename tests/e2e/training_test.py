@@ -108,9 +108,10 @@ class EverythingTest(fixture.ServiceTest):
                  for r in records if r.get("step")]
         configuration = records[0]["summary"]["value"][0]
         self.assertEqual(configuration["tag"], "configuration")
-        text = json.loads(configuration["tensor"]["string_val"][0].strip("`\n"))
+        fenced = re.fullmatch(r"```\n(\{.*\})\n+```\n", configuration["tensor"]["string_val"][0], re.DOTALL)
+        settings = json.loads(fenced[1])
         for field in ("dataset", "strategy", "backbone"):
-            self.assertEqual(text[field], self.job["effective"][field])
+            self.assertEqual(settings[field], self.job["effective"][field])
         head_epochs = self.job["effective"]["fine_tune"]["head_epochs"]
         told = [(e["epoch"] + (0 if e["phase"] == "head" else head_epochs),
                  {tag: as_float(e[field]) for tag, field in CURVES.items()}) for e in self.epochs()]

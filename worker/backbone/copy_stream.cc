@@ -6,11 +6,15 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "worker/base/mutex.h"
+
 namespace graft {
 namespace {
 
 c10::Stream CopyStream(at::Device device) {
-  thread_local std::map<int, c10::Stream> streams;
+  static Mutex mu;
+  static std::map<int, c10::Stream> streams;
+  MutexLock lock(&mu);
   const auto found = streams.find(device.index());
   if (found != streams.end()) return found->second;
   const c10::impl::VirtualGuardImpl guard(device.type());

@@ -226,7 +226,9 @@ absl::Status Activations::PrepareWindow(int64_t view, const int64_t* indices, in
   RETURN_IF_ERROR(OpenSpaces(view));
   RETURN_IF_ERROR(TryTorch("allocate the activation cache", [&] {
     const auto rows = static_cast<int64_t>(window->row_of.size());
-    if (!window->rows.defined() || window->rows.size(0) < rows) window->rows = EmptyRows(rows, sample_);
+    if (window->rows.defined() && window->rows.size(0) >= rows) return absl::OkStatus();
+    window->rows.reset();  // before there is another
+    window->rows = EmptyRows(rows, sample_);
     return absl::OkStatus();
   }));
   const auto count = static_cast<int64_t>(missing.size()), chunk_images = static_cast<int64_t>(options_.chunk);
@@ -281,11 +283,14 @@ absl::StatusOr<at::Tensor> Activations::Gather(const int64_t* indices, int64_t n
   if (missing_count == n) return computed;
   absl::StatusOr<at::Tensor> result;
   RETURN_IF_ERROR(TryTorch("gather activations", [&] {
-    at::Tensor batch = EmptyRows(n, sample_, options_.backbone->input_options().pinned_memory());
+    // A batch goes to the device; what is larger stays here, and pinned memory is never given back.
+    const bool pinned = n <= kWindowImages && options_.backbone->input_options().pinned_memory();
+    at::Tensor batch = EmptyRows(n, sample_, pinned);
     int64_t next_missing = 0;
     for (int64_t i = 0; i < n; ++i) {
       // A row of a channels-last batch is one run of memory.
-      const void* from = is_ready(indices[i]) ? RowOf(window_, view, indices[i]) : RowAt(computed, next_missing++, row_bytes_);
+      const void* from =
+          is_ready(indices[i]) ? RowOf(window_, view, indices[i]) : RowAt(computed, next_missing++, row_bytes_);
       std::memcpy(RowAt(batch, i, row_bytes_), from, row_bytes_);
     }
     result = std::move(batch);

@@ -61,7 +61,8 @@ class Activations {
   // next Prepare().   Errors as Fill().
   absl::Status Prepare(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool, const CancelToken& cancel);
 
-  // Prepare() ahead, of the same view: Gather() finds what was prepared before until UseNext(), then this.
+  // Prepare() ahead, of the same view: Gather() finds what was prepared before until UseNext(), beside which nothing
+  // else may run, then this.
   absl::Status PrepareNext(int64_t view, const int64_t* indices, int64_t n, WorkerPool* pool,
                            const CancelToken& cancel);
   void UseNext() { std::swap(window_, next_); }

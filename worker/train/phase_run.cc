@@ -138,7 +138,8 @@ absl::Status PhaseRun::PrepareWindow(int64_t begin, const CancelToken& cancel, E
   const std::vector<int64_t>& order = *epoch->order;
   const auto count = static_cast<int64_t>(order.size());
   ASSIGN_OR_RETURN(int64_t images, activations->WindowImages());
-  if (looks_ahead_) images /= 2;  // two windows are in memory
+  const bool ahead = looks_ahead_ && 2 * StepEnd(0, count) <= images;
+  if (ahead) images /= 2;  // two windows are in memory
   const int64_t end = WindowEnd(images, begin, count);
   if (epoch->next.valid()) {
     RETURN_IF_ERROR(epoch->next.get());
@@ -147,11 +148,12 @@ absl::Status PhaseRun::PrepareWindow(int64_t begin, const CancelToken& cancel, E
     RETURN_IF_ERROR(activations->Prepare(epoch->view, order.data() + begin, end - begin, pool_, cancel));
   }
   epoch->prepared = end;
-  if (!looks_ahead_ || end == count) return absl::OkStatus();
-  const int64_t n = WindowEnd(images, end, count) - end;
-  epoch->next = std::async(std::launch::async, [this, activations, view = epoch->view, next = order.data() + end, n,
-                                                cancel] {
-    return activations->PrepareNext(view, next, n, pool_, cancel);
+  if (!ahead || end == count) return absl::OkStatus();
+  std::vector<int64_t> next(order.begin() + end, order.begin() + WindowEnd(images, end, count));
+  // A thread for each window; what owns the future joins it.
+  epoch->next = std::async(std::launch::async,
+                           [activations, view = epoch->view, next = std::move(next), pool = pool_, cancel] {
+    return activations->PrepareNext(view, next.data(), static_cast<int64_t>(next.size()), pool, cancel);
   });
   return absl::OkStatus();
 }

@@ -60,7 +60,8 @@ class PhaseRun {
     int index = 0;                                // from 0: what mixing and dropout draw for
     int64_t view = 0;
     int64_t prepared = 0;                         // rows of the order before this one are in memory; 0: none
-    std::future<absl::Status> next;               // of the rows after them, when they are computed ahead
+    // Of the rows after them, when they are computed ahead: the end of an epoch that is left early waits for it.
+    std::future<absl::Status> next;
   };
   // One update on the pictures of `order` from `begin` on, with the learning rates times `factor`. Returns its totals,
   // whose loss may be infinite or no number.

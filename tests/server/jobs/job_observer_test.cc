@@ -19,8 +19,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
@@ -185,7 +185,7 @@ TEST_F(JobObserverTest, TextIsForTheTextDashboard) {
   EXPECT_THAT(curves[1], AllOf(HasSubstr("\"auto\""), HasSubstr("\"text\""), HasSubstr("frozen-head:\\n\\n81 %")));
 }
 
-TEST_F(JobObserverTest, NoEpochIsNoFile) {
+TEST_F(JobObserverTest, NothingToShowIsNoFile) {
   const Phase phase;
   ASSERT_TRUE(Observe()->OnPhase(Phased(phase, 0)).ok());
   EXPECT_FALSE(std::filesystem::exists(curves_));

@@ -23,6 +23,8 @@
 namespace graft {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
@@ -282,6 +284,8 @@ TEST_F(RunnerTest, AutoTrainsWhatItChoseAndSaysWhy) {
   EXPECT_GT(job.auto_report().reasons_size(), 0);
   EXPECT_EQ(AutoReports(id), (std::vector<std::string>{job.auto_report().DebugString()}));
   EXPECT_EQ(job.model_version(), "chosen/1");
+  const auto shown = ReadTensorBoard(absl::StrCat(directory_.path(), "/tensorboard/", id));
+  EXPECT_THAT(shown, Contains(AllOf(HasSubstr("\"auto\""), HasSubstr(job.auto_report().reasons(0)))));
 }
 
 TEST_F(RunnerTest, AutoChoosesOnceHoweverOftenTheJobIsPutBack) {

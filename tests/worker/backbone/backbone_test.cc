@@ -13,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/support/tiny_backbone.h"
-#include "worker/backbone/copy_stream.h"
 #include "worker/backbone/stage.h"
 #include "worker/backbone/torch_status.h"
 
@@ -47,21 +46,6 @@ TEST(BackboneTest, SaysWhatItIs) {
   // torchvision 0.14: sum(p.numel() for p in mobilenet_v3_small().features.parameters())
   EXPECT_EQ(backbone->parameter_count(0, 14), 927'008);
   EXPECT_EQ(backbone->parameter_count(13, 14), 0) << "pooling";
-}
-
-TEST(ToDeviceTest, LeavesWhatIsOnTheCpu) {
-  const at::Tensor x = Pictures(1);
-  EXPECT_TRUE(ToDevice(x, at::kCPU).is_same(x));
-}
-
-// The one test of the copy stream; it has not run yet.
-TEST(ToDeviceTest, CopiesBesideWhatADeviceComputes) {
-  if (!torch::cuda::is_available()) GTEST_SKIP() << "this machine has no CUDA";
-  const at::Device device("cuda:0");
-  for (int i = 0; i < 20; ++i) {
-    const at::Tensor x = at::full({64, 3, 224, 224}, i).pin_memory();
-    EXPECT_EQ(ToDevice(x, device).sum().item<double>(), 64.0 * 3 * 224 * 224 * i);
-  }
 }
 
 TEST(BackboneTest, AllProblemsOfTheWeightsAreListed) {

@@ -4,19 +4,22 @@
 #include <torch/torch.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "tests/worker/train/trainer_fixture.h"
 #include "worker/data/sampler.h"
+#include "worker/train/learning_rate_finder.h"
 
 namespace graft {
 namespace {
+
+constexpr std::chrono::seconds kLong(30);
 
 // One replica trains all of a small backbone, so that the pool is free to compute the rows of the next steps.
 class PhaseRunTest : public testing::Test {
@@ -69,7 +72,7 @@ TEST_F(PhaseRunTest, RowsThatAreComputedAheadAreTheSame) {
   EpochTotals want_totals;
   ASSERT_TRUE(Train(all.get(), want.get(), &want_totals).ok());
   for (const int64_t kept_rows : {0, 7}) {
-    for (const int64_t window : {1, 8, 16, 24}) {
+    for (const int64_t window : {1, 4, 8, 16, 24}) {
       const auto some = Pictures(window, kept_rows);
       const auto run = Run();
       EpochTotals totals;
@@ -83,22 +86,56 @@ TEST_F(PhaseRunTest, RowsThatAreComputedAheadAreTheSame) {
 
 TEST_F(PhaseRunTest, TheNextRowsAreComputedMeanwhile) {
   std::atomic<int> reads{0};
-  data_.read = [&reads, read = data_.read](const std::string& id) {
-    ++reads;
+  std::promise<void> both;  // windows of the first epoch have been read
+  data_.read = [&, read = data_.read](const std::string& id) {
+    if (++reads == 8) both.set_value();
     return read(id);
   };
   const auto pictures = Pictures(8, 0);  // two windows of 4
   const auto run = Run();
   EpochTotals totals;
-  bool waited = false;
+  bool first = true;
   const auto wait = [&] {
-    if (std::exchange(waited, true)) return;
-    const absl::Time deadline = absl::Now() + absl::Seconds(30);
-    while (reads < 8 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(1));
-    EXPECT_EQ(reads, 8) << "after the first step";
+    if (!std::exchange(first, false)) return;
+    EXPECT_EQ(both.get_future().wait_for(kLong), std::future_status::ready);
   };
   ASSERT_TRUE(Train(pictures.get(), run.get(), &totals, CancelToken(), wait).ok());
   EXPECT_EQ(reads, 2 * 18);
+}
+
+// What follows an interruption, and what balanced sampling draws.
+TEST_F(PhaseRunTest, RowsAheadAreTheSameFromAnyStepAndOfAnyOrder) {
+  const std::vector<int64_t> order{3, 3, 0, 7, 3, 9, 9, 1, 0, 17, 3, 2, 2, 2, 5, 9, 0, 12};
+  std::vector<Tensors> weights;
+  for (const int64_t window : {1024, 8}) {
+    const auto pictures = Pictures(window, 7);
+    const auto run = Run();
+    EpochTotals totals;
+    totals.images = 4;
+    const absl::Status trained =
+        run->TrainEpoch(pictures.get(), order, 0, CancelToken(), &totals, [] { return absl::OkStatus(); });
+    ASSERT_TRUE(trained.ok()) << trained;
+    weights.push_back(run->Weights());
+  }
+  EXPECT_EQ(LargestDifference(weights[1], weights[0]), 0);
+}
+
+// It changes its order at each epoch's end, and stops inside one.
+TEST_F(PhaseRunTest, TheLearningRateFinderMeasuresTheSame) {
+  options_.phases[0].rate_finder.steps = 22;
+  std::vector<LearningRateFound> found;
+  for (const int64_t window : {1024, 8}) {
+    const auto pictures = Pictures(window, 0);
+    const auto run = Run();
+    const auto order = [&](int epoch) { return ShuffledIndices(18, 1, 0, epoch); };
+    const auto curve = FindLearningRate({run.get(), pictures.get(), order}, CancelToken(),
+                                        [](int64_t, int64_t) { return absl::OkStatus(); });
+    ASSERT_TRUE(curve.ok()) << curve.status();
+    found.push_back(*curve);
+  }
+  ASSERT_GT(found[0].points.size(), 1u);
+  ASSERT_EQ(found[1].points.size(), found[0].points.size());
+  for (size_t i = 0; i < found[0].points.size(); ++i) EXPECT_EQ(found[1].points[i].loss, found[0].points[i].loss);
 }
 
 TEST_F(PhaseRunTest, AnErrorOfRowsAheadEndsTheEpoch) {
@@ -111,13 +148,24 @@ TEST_F(PhaseRunTest, AnErrorOfRowsAheadEndsTheEpoch) {
 }
 
 TEST_F(PhaseRunTest, CancellingStopsWhatIsComputedAhead) {
-  const auto pictures = Pictures(8, 0);
+  std::atomic<int> reads{0};
+  CancelToken cancel;
+  std::promise<void> cancelled;
+  const std::shared_future<void> is_cancelled = cancelled.get_future().share();
+  data_.read = [&, read = data_.read](const std::string& id) {
+    if (++reads > 8) is_cancelled.wait_for(kLong);
+    return read(id);
+  };
+  const auto pictures = Pictures(16, 0);  // windows of 8, in chunks of 2
   const auto run = Run();
   EpochTotals totals;
-  CancelToken cancel;
-  EXPECT_EQ(Train(pictures.get(), run.get(), &totals, cancel, [&] { cancel.Stop(StopReason::kCancelled); }).code(),
-            absl::StatusCode::kCancelled);
+  const auto stop = [&] {
+    cancel.Stop(StopReason::kCancelled);
+    cancelled.set_value();
+  };
+  EXPECT_EQ(Train(pictures.get(), run.get(), &totals, cancel, stop).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(totals.images, 4);
+  EXPECT_LE(reads, 8 + 2 * 2) << "one chunk of each thread";
 }
 
 }  // namespace

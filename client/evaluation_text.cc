@@ -72,7 +72,7 @@ std::string FormatCalibration(const v1::Evaluation& evaluation) {
 std::string FormatThresholds(const v1::Evaluation& evaluation) {
   const auto& classes = evaluation.classes();
   if (std::none_of(classes.begin(), classes.end(), [](const auto& c) { return c.has_threshold(); })) return "";
-  std::string text = "thresholds, from which on a class reaches the precision asked for:\n";
+  std::string text = "thresholds, from which on a class reaches the precision asked for on validation:\n";
   for (const v1::ClassMetrics& c : classes) {
     absl::StrAppend(&text, "  ", Printable(c.name()), ": ");
     if (c.has_threshold()) {
@@ -86,7 +86,8 @@ std::string FormatThresholds(const v1::Evaluation& evaluation) {
 }
 
 std::string FormatCrossValidation(const v1::CrossValidation& result) {
-  return absl::StrFormat("cross-validation, %d folds: accuracy %s\n", result.folds(),
+  const std::string images = result.images() > 0 ? absl::StrCat(" on ", FormatCount(result.images()), " images") : "";
+  return absl::StrFormat("cross-validation%s, %d folds: accuracy %s\n", images, result.folds(),
                          FormatPercent(result.accuracy_mean(), result.accuracy_standard_deviation()));
 }
 

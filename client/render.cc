@@ -50,6 +50,7 @@ std::string FormatEpoch(const v1::EpochMetrics& epoch) {
     absl::StrAppendFormat(&line, "  held-out loss %.4f acc %s", epoch.held_out_loss(),
                           FormatPercent(epoch.held_out_accuracy()));
   }
+  if (epoch.has_held_out_macro_f1()) absl::StrAppendFormat(&line, " macro F1 %.3f", epoch.held_out_macro_f1());
   if (epoch.best()) absl::StrAppend(&line, "  best so far");
   return line + "\n";
 }
@@ -85,10 +86,10 @@ std::string FormatTrainings(const v1::AutoReport& report, bool terminal) {
   if (report.trainings().empty()) return "";
   Table table({{"BACKBONE", false}, {"TRAINING", false}, {"ACCURACY", true}, {"TIME", true}, {"", false}});
   for (const v1::AutoReport::Training& training : report.trainings()) {
-    const bool tried = training.has_accuracy();
+    const char* const without = training.seconds() > 0 ? "no result" : "not tried";
     table.AddRow({training.backbone(), training.what(),
-                  tried ? FormatPercent(training.accuracy(), training.standard_error()) : "not tried",
-                  absl::StrCat(tried ? "" : "~", FormatSeconds(training.seconds())),
+                  training.has_accuracy() ? FormatPercent(training.accuracy(), training.standard_error()) : without,
+                  training.seconds() > 0 ? FormatSeconds(training.seconds()) : "",
                   training.chosen() ? "chosen" : ""});
   }
   return absl::StrCat("trainings, on pictures held out:\n", table.Render(terminal));

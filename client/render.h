@@ -44,8 +44,8 @@ struct ProgressBar {
   std::string Render(int width) const;
 };
 
-// What STRATEGY_AUTO chose from, for people: a table of the backbones, one of the trainings, where the time of one that
-// was not tried is an estimate ("~12m00s"), and a line for each reason. With `terminal` the tables are aligned.
+// What STRATEGY_AUTO chose from, for people: a table of the backbones, one of the trainings, and a line for each
+// reason. With `terminal` the tables are aligned.
 std::string FormatAutoReport(const v1::AutoReport& report, bool terminal);
 
 // What an event says to people: lines with their ends; empty when it says nothing. With `terminal`, checkpoints say

@@ -62,11 +62,12 @@ const std::vector<Group>& Groups() {
        {{"--unfreeze-stages", "fine_tune.unfreeze_stages", "Last backbone stages to train (default 3)", true},
         {"--unfreeze-from", "fine_tune.unfreeze_from", "Instead: the first stage to train, by its name"},
         {"--head-epochs", "fine_tune.head_epochs", "Epochs of the head's own phase before (default 10)", true},
-        {"--stage-decay", "fine_tune.stage_decay", "Factor of the learning rate from stage to stage (default 1)"}}},
+        {"--stage-decay", "fine_tune.stage_decay",
+         "Factor of the learning rate from stage to stage (default 1,\nof gradual 1/2.6)"}}},
       {"Head",
        {{"--head", "head.type", "What is trained on the features (default linear)"},
         {"--hidden-width", "head.hidden_width", "Of an mlp (default 256)", true},
-        {"--dropout", "head.dropout", "Before the last layer (default 0, of an mlp 0.5)"}}},
+        {"--dropout", "head.dropout", "Before the last layer (default 0, of an mlp 0.5; 0 with lbfgs)"}}},
       {"Optimizer",
        {{"--optimizer", "optimizer.type", "What makes a step (default sgd)"},
         {"--momentum", "optimizer.momentum", "Of sgd and rmsprop (default 0.9, of rmsprop 0)"},
@@ -86,7 +87,7 @@ const std::vector<Group>& Groups() {
          "Preset (default light, none for frozen-head): none, flip, crop-flip,\nlight, keras, rand-augment, trivial-augment"},
         {"--augmented-views", "augmentation.views", "Kept for each picture; 0 = new ones each epoch (default 4)"}}},
       {"Evaluation (default: off)",
-       {{"--folds", "evaluation.folds", "Of a cross-validation of the head"},
+       {{"--folds", "evaluation.folds", "Of a cross-validation of a linear probe on frozen features"},
         {"--learning-curve", "evaluation.learning_curve", "Subsets from which to forecast what more pictures bring"}}},
   };
   return *groups;

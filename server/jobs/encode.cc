@@ -64,6 +64,7 @@ v1::EpochMetrics ToProto(const EpochMetrics& metrics) {
   proto.set_eta_seconds(metrics.eta_seconds);
   if (metrics.held_out_loss) proto.set_held_out_loss(*metrics.held_out_loss);
   if (metrics.held_out_accuracy) proto.set_held_out_accuracy(*metrics.held_out_accuracy);
+  if (metrics.held_out_macro_f1) proto.set_held_out_macro_f1(*metrics.held_out_macro_f1);
   proto.set_best(metrics.best);
   return proto;
 }
@@ -88,6 +89,7 @@ v1::CrossValidation ToProto(const CrossValidated& result) {
   proto.set_accuracy_mean(result.mean);
   proto.set_accuracy_standard_deviation(result.standard_deviation);
   proto.mutable_confusion()->Add(result.confusion.begin(), result.confusion.end());
+  proto.set_images(result.images);
   return proto;
 }
 

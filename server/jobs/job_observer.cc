@@ -68,6 +68,7 @@ void JobObserver::DrawEpoch(const EpochMetrics& metrics) {
                                                      {"images_per_second", metrics.images_per_second}};
   if (metrics.held_out_loss) curves.emplace_back("loss/held_out", *metrics.held_out_loss);
   if (metrics.held_out_accuracy) curves.emplace_back("accuracy/held_out", *metrics.held_out_accuracy);
+  if (metrics.held_out_macro_f1) curves.emplace_back("macro_f1/held_out", *metrics.held_out_macro_f1);
   Draw(epochs_before_phase_ + metrics.epoch, curves);
 }
 

@@ -26,7 +26,8 @@ struct JobPlan {
 //   NotFound, FailedPrecondition  of the backbone
 absl::StatusOr<JobPlan> MakePlan(const v1::JobSpec& effective, BackboneDirectory* backbones);
 
-// The names of the backbones that a spec of STRATEGY_AUTO chooses from.
+// The names of the backbones that a spec of STRATEGY_AUTO chooses from, those that compute least first. None is kept
+// loaded for it.
 // Of those that it does not name, the ones that can do what it asks for.
 //   NotFound, FailedPrecondition, InvalidArgument  of one that it names, or when none is left
 absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, BackboneDirectory* backbones);

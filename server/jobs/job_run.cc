@@ -18,6 +18,8 @@
 namespace graft {
 namespace {
 
+constexpr int kMostAttemptsToStore = 3;
+
 // What the job's owner reads; our own faults are explained in the log only.
 std::string PublicError(const absl::Status& status) {
   if (absl::IsInternal(status) || absl::IsUnknown(status)) return "internal error; the server's log says more";
@@ -59,9 +61,19 @@ void JobRun::Run() {
   LogInfo("job starts", {{"job", job_.id}, {"attempt", absl::StrCat(job_.attempt)}, {"dataset", job_.dataset}});
   absl::StatusOr<TrainResult> result = TrainModel();
   absl::Status ended = result.ok() ? Succeed(*result) : Stopped(result.status());
-  if (!ended.ok() && result.ok() && !absl::IsFailedPrecondition(ended)) ended = Stopped(ended);
-  // The lease then expires, and the job runs again.
+  if (!ended.ok() && result.ok() && !absl::IsFailedPrecondition(ended) && !ComesAgain(ended)) ended = Stopped(ended);
+  // The lease then expires, and the job runs again, from its last state.
   if (!ended.ok()) LogError("job's end not stored", {{"job", job_.id}, {"error", ended.ToString()}});
+}
+
+// A full disk, say, must not cost a training that is done.
+bool JobRun::ComesAgain(const absl::Status& not_stored) {
+  const bool may_pass = absl::IsResourceExhausted(not_stored) || absl::IsInternal(not_stored);
+  if (!may_pass || job_.attempt - job_.released >= kMostAttemptsToStore) return false;
+  const absl::Status told = observer_.OnWarning(
+      absl::StrCat("the result could not be stored, and will be tried again: ", PublicError(not_stored)));
+  if (!told.ok()) LogWarning("warning not stored", {{"job", job_.id}, {"error", told.ToString()}});
+  return true;
 }
 
 absl::Status JobRun::Prepare() {
@@ -82,7 +94,7 @@ TrainOptions JobRun::BaseOptions() const {
 absl::Status JobRun::Choose(const Dataset& dataset) {
   AutoOptions options;
   ASSIGN_OR_RETURN(options.backbones, AutoBackbones(effective_, context_.backbones));
-  options.load = [this](const std::string& name) { return context_.backbones->Get(name); };
+  options.load = [this](const std::string& name) { return context_.backbones->Peek(name); };
   options.input_px = effective_.input_px();
   options.recipe = ToRecipe(effective_);
   options.budget_seconds = effective_.auto_().budget_seconds();
@@ -140,10 +152,9 @@ absl::StatusOr<TrainResult> JobRun::TrainModel() {
   observer_.WriteText("configuration", absl::StrCat("```\n", ToJson(effective_, /*indented=*/true), "\n```\n"));
   ASSIGN_OR_RETURN(options.resume_state, context_.states->Read(job_.id));
   absl::StatusOr<TrainResult> result = Train(options, dataset, context_.pool, &observer_, cancel_);
-  const bool bad_state = absl::IsFailedPrecondition(result.status()) || absl::IsDataLoss(result.status());
+  const bool bad_state = absl::IsFailedPrecondition(result.status());
   if (!bad_state || options.resume_state.empty() || cancel_.stopped()) return result;
-  // Written by another version of this program, say: the job need not fail for it. (A picture that is lost is DataLoss
-  // too: it comes again.)
+  // Written by another version of this program, say: the job need not fail for it.
   RETURN_IF_ERROR(observer_.OnWarning(
       absl::StrCat("training starts again from its first epoch: ", result.status().message())));
   context_.states->Remove(job_.id);

@@ -62,6 +62,8 @@ class JobRun {
                                                               const v1::Evaluation& evaluation) const;
   absl::StatusOr<ModelVersionRecord> StoreModel(const std::string& checkpoint, int split_point,
                                                 const v1::Evaluation& evaluation) const;
+  // Whether a result that could not be stored is left for another attempt; says so then.
+  bool ComesAgain(const absl::Status& not_stored);
   absl::Status Stopped(const absl::Status& why);
 
   const JobRecord job_;

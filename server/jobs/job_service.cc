@@ -56,6 +56,7 @@ struct JobService::Planned {
   v1::JobSpec effective;
   DatasetVersion dataset;
   JobPlan plan;
+  std::vector<std::string> auto_backbones;  // of STRATEGY_AUTO
 };
 
 absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
@@ -63,7 +64,7 @@ absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
   ASSIGN_OR_RETURN(planned.dataset, datasets_->Get(effective.dataset(), effective.dataset_version()));
   if (effective.strategy() == v1::STRATEGY_AUTO) {
     RETURN_IF_ERROR(CheckLabelKind(ToRecipe(effective), planned.dataset));
-    RETURN_IF_ERROR(AutoBackbones(effective, backbones_).status());
+    ASSIGN_OR_RETURN(planned.auto_backbones, AutoBackbones(effective, backbones_));
     effective.set_dataset_version(planned.dataset.version);
     planned.effective = std::move(effective);
     return planned;
@@ -79,10 +80,29 @@ absl::StatusOr<JobService::Planned> JobService::Plan(v1::JobSpec effective) {
   return planned;
 }
 
+// What a spec leaves open beside its recipe, and what its augmentation's preset is.
+void JobService::AddOwnDefaults(const v1::JobSpec& spec, const Planned& planned, std::vector<DefaultValue>* defaults) {
+  const bool chooses = spec.strategy() == v1::STRATEGY_AUTO;
+  if (spec.dataset_version().empty()) {
+    defaults->push_back({"dataset_version", planned.effective.dataset_version(), "the newest"});
+  }
+  if (spec.seed() == 0) defaults->push_back({"seed", "0", "the same settings give the same model"});
+  if (spec.input_px() == 0) {
+    defaults->push_back({"input_px", absl::StrCat(planned.effective.input_px()), "the backbone's own size"});
+  }
+  if (chooses && spec.auto_().backbones().empty() && spec.backbone().empty()) {
+    defaults->push_back({"auto.backbones", absl::StrJoin(planned.auto_backbones, ", "), "all installed that can do it"});
+  }
+  if (chooses) return;
+  for (DefaultValue& value : PresetValues(planned.plan.recipe)) defaults->push_back(std::move(value));
+}
+
 absl::StatusOr<v1::JobDescription> JobService::Describe(const v1::StartJobRequest& request) {
   std::vector<DefaultValue> defaults;
   ASSIGN_OR_RETURN(v1::JobSpec effective, CheckStartJob(request, &defaults));
   ASSIGN_OR_RETURN(const Planned planned, Plan(std::move(effective)));
+  const JobPlan& plan = planned.plan;
+  AddOwnDefaults(request.spec(), planned, &defaults);
   v1::JobDescription description;
   *description.mutable_effective() = planned.effective;
   for (const DefaultValue& each : defaults) {
@@ -91,7 +111,6 @@ absl::StatusOr<v1::JobDescription> JobService::Describe(const v1::StartJobReques
     value->set_value(each.value);
     value->set_source(each.source);
   }
-  const JobPlan& plan = planned.plan;
   const auto classes = static_cast<int64_t>(planned.dataset.classes.size());
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     *description.add_phases() =

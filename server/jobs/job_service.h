@@ -1,12 +1,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "graft/v1/job.pb.h"
 #include "server/models/backbone_directory.h"
 #include "server/store/dataset_store.h"
 #include "server/store/job_store.h"
+#include "worker/train/recipe.h"
 
 namespace graft {
 
@@ -34,6 +36,7 @@ class JobService {
  private:
   struct Planned;
   absl::StatusOr<Planned> Plan(v1::JobSpec effective);
+  static void AddOwnDefaults(const v1::JobSpec& spec, const Planned& planned, std::vector<DefaultValue>* defaults);
 
   JobStore* const jobs_;
   DatasetStore* const datasets_;

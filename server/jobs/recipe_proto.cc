@@ -23,7 +23,7 @@ static_assert(static_cast<int>(Strategy::kGradual) + 1 == v1::STRATEGY_GRADUAL);
 static_assert(static_cast<int>(HeadType::kCosine) + 1 == v1::HEAD_TYPE_COSINE);
 static_assert(static_cast<int>(OptimizerKind::kLbfgs) + 1 == v1::OPTIMIZER_TYPE_LBFGS);
 static_assert(static_cast<int>(ScheduleKind::kOneCycle) + 1 == v1::SCHEDULE_TYPE_ONE_CYCLE);
-static_assert(static_cast<int>(StopMetric::kAccuracy) + 1 == v1::STOP_METRIC_ACCURACY);
+static_assert(static_cast<int>(StopMetric::kMacroF1) + 1 == v1::STOP_METRIC_MACRO_F1);
 static_assert(static_cast<int>(ClassBalance::kSampling) + 1 == v1::CLASS_BALANCE_SAMPLING);
 static_assert(static_cast<int>(Precision::kFloat16) + 1 == v1::PRECISION_FLOAT16);
 

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -81,8 +80,13 @@ absl::StatusOr<std::string> StateFiles::Read(const std::string& job_id) const {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return std::string();
   std::ifstream file(path, std::ios::binary);
-  std::string state((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) return absl::InternalError("training state: cannot read it");
+  std::string state;
+  char chunk[1 << 16];
+  do {  // a stream iterator would throw where a read fails
+    file.read(chunk, sizeof(chunk));
+    state.append(chunk, static_cast<size_t>(file.gcount()));
+  } while (file);
+  if (!file.eof()) return absl::InternalError("training state: cannot read it");
   return state;
 }
 

@@ -126,13 +126,21 @@ absl::StatusOr<std::shared_ptr<const Backbone>> LoadFile(const File& file, const
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::Get(const std::string& name) {
+  return Find(name, /*keep=*/true);
+}
+
+absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::Peek(const std::string& name) {
+  return Find(name, /*keep=*/false);
+}
+
+absl::StatusOr<std::shared_ptr<const Backbone>> BackboneDirectory::Find(const std::string& name, bool keep) {
   if (std::shared_ptr<const Backbone> loaded = Loaded(name)) return loaded;
   const std::optional<File> file = FileOf(directory_, name);
   if (!file) return NeedsNoFile(name) ? GetUntrained(name) : NotInstalled(name);
   MutexLock one_at_a_time(&loading_);
   if (std::shared_ptr<const Backbone> loaded = Loaded(name)) return loaded;  // by another meanwhile
   absl::StatusOr<std::shared_ptr<const Backbone>> backbone = LoadFile(*file, name, device_);
-  if (!backbone.ok()) return backbone;
+  if (!backbone.ok() || !keep) return backbone;
   MutexLock lock(&mu_);
   loaded_[name] = *backbone;
   return backbone;

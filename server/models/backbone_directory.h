@@ -22,7 +22,7 @@ namespace graft {
 //                                 NAME must be no architecture's
 // A file named like an architecture must hold that one. Symbolic links are followed: volumes are mounted with them.
 //
-// Threads: safe; a backbone is loaded once, on first use, and kept.
+// Threads: safe; a backbone is loaded once, on its first Get(), and kept.
 class BackboneDirectory {
  public:
   // `device`: where the weights live, "cpu" or "cuda:I".
@@ -33,6 +33,8 @@ class BackboneDirectory {
   //   NotFound            not installed: says what is
   //   FailedPrecondition  its file cannot be used: says why
   absl::StatusOr<std::shared_ptr<const Backbone>> Get(const std::string& name);
+  // As Get(), but what is not loaded yet is not kept.
+  absl::StatusOr<std::shared_ptr<const Backbone>> Peek(const std::string& name);
   // An architecture with random weights of a seed, whatever is installed. Those of seed 0 are shared while in use.
   //   NotFound  no such architecture: says which there are
   absl::StatusOr<std::shared_ptr<const Backbone>> GetUntrained(const std::string& architecture, uint64_t seed = 0);
@@ -48,11 +50,14 @@ class BackboneDirectory {
     int64_t class_count = 0;
     std::vector<int64_t> stage_parameters;
   };
+  const std::string& device() const { return device_; }
+
   // Every architecture and every further name that is installed, by name. A file that is not in use is loaded once to
   // see whether it is sound, one at a time, and not kept; what was seen is, until the file changes.
   std::vector<Listing> List();
 
  private:
+  absl::StatusOr<std::shared_ptr<const Backbone>> Find(const std::string& name, bool keep);
   std::shared_ptr<const Backbone> Loaded(const std::string& name);
   Listing Look(const std::string& name);
   absl::Status NotInstalled(const std::string& name) const;

@@ -42,6 +42,7 @@ absl::StatusOr<std::optional<JobRecord>> JobStore::Lease(const std::string& owne
     const absl::Time now = clock_->Now();
     job.record.state = JobState::kRunning;
     job.record.attempt += 1;
+    job.record.released = job.released;
     if (!job.record.start_time) job.record.start_time = now;
     job.record.lease_owner = owner;
     job.record.lease_expiry = now + options_.lease;

@@ -60,6 +60,7 @@ struct JobRecord {
   absl::Time create_time;
   std::optional<absl::Time> start_time, end_time;
   int attempt = 0;
+  int released = 0;  // of these, ended by drain; only JobStore::Lease() says it
   std::string error;
   std::string last_epoch_pb, evaluation_pb, parameters_pb;  // newest of each
   std::string auto_pb;                                      // why AUTO chose what it chose; empty: no AUTO, or not yet

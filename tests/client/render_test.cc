@@ -176,6 +176,8 @@ TEST(FormatEventTest, EpochWithEarlyStoppingHasHeldOutMetricsAtItsEnd) {
   EXPECT_THAT(FormatEvent(event, false), EndsWith("ETA 0 s  held-out loss 0.6100 acc 80.0 %\n"));
   event.mutable_epoch()->set_best(true);
   EXPECT_THAT(FormatEvent(event, false), EndsWith("ETA 0 s  held-out loss 0.6100 acc 80.0 %  best so far\n"));
+  event.mutable_epoch()->set_held_out_macro_f1(0.75);
+  EXPECT_THAT(FormatEvent(event, false), EndsWith("held-out loss 0.6100 acc 80.0 % macro F1 0.750  best so far\n"));
 }
 
 // Whoever reads plain output by lines and tabs reads the same as before.
@@ -252,7 +254,7 @@ TEST(FormatEventTest, EvaluationHasThresholdsWhereAClassHasOne) {
   evaluation.mutable_classes(0)->set_threshold_precision(0.96);
   evaluation.mutable_classes(0)->set_threshold_recall(0.4);
   EXPECT_THAT(FormatEvaluation(evaluation, false),
-              HasSubstr("thresholds, from which on a class reaches the precision asked for:\n"
+              HasSubstr("thresholds, from which on a class reaches the precision asked for on validation:\n"
                         "  rose: 0.8000 (precision 0.960, recall 0.400)\n"
                         "  tulip: none\n"));
 }
@@ -263,6 +265,9 @@ TEST(FormatEventTest, EvaluationHasCrossValidation) {
   evaluation.mutable_cross_validation()->set_accuracy_mean(0.912);
   evaluation.mutable_cross_validation()->set_accuracy_standard_deviation(0.013);
   EXPECT_THAT(FormatEvaluation(evaluation, false), HasSubstr("cross-validation, 5 folds: accuracy 91.2 ± 1.3 %\n"));
+  evaluation.mutable_cross_validation()->set_images(8192);
+  EXPECT_THAT(FormatEvaluation(evaluation, false),
+              HasSubstr("cross-validation on 8,192 images, 5 folds: accuracy 91.2 ± 1.3 %\n"));
 }
 
 TEST(FormatEventTest, EvaluationHasTheLearningCurveWithItsForecast) {
@@ -349,7 +354,10 @@ v1::AutoReport SampleAutoReport() {
   v1::AutoReport::Training* const skipped = report.add_trainings();
   skipped->set_backbone("resnet18");
   skipped->set_what("fine-tune the last 3 stages");
-  skipped->set_seconds(720);
+  v1::AutoReport::Training* const stopped = report.add_trainings();
+  stopped->set_backbone("resnet18");
+  stopped->set_what("fine-tune all");
+  stopped->set_seconds(720);
   report.add_reasons("The head was good enough.");
   report.add_reasons("two\nlines");
   return report;
@@ -364,9 +372,10 @@ TEST(FormatEventTest, AutoReportIsTwoTablesAndTheReasons) {
             "resnet18  91.2 ± 1.3 %    0.3124  -0.5000  12 s\n"
             "b?[2J      0.0 ± 0.0 %    0.0000   0.0000   0 s\n"
             "trainings, on pictures held out:\n"
-            "BACKBONE  TRAINING                         ACCURACY     TIME\n"
-            "resnet18  a linear head                92.0 ± 1.1 %    1m05s  chosen\n"
-            "resnet18  fine-tune the last 3 stages     not tried  ~12m00s\n"
+            "BACKBONE  TRAINING                         ACCURACY    TIME\n"
+            "resnet18  a linear head                92.0 ± 1.1 %   1m05s  chosen\n"
+            "resnet18  fine-tune the last 3 stages     not tried\n"
+            "resnet18  fine-tune all                   no result  12m00s\n"
             "The head was good enough.\n"
             "two lines\n");
 }
@@ -380,7 +389,8 @@ TEST(FormatEventTest, PlainAutoReportHasTabs) {
             "b?[2J\t0.0 ± 0.0 %\t0.0000\t0.0000\t0 s\n"
             "trainings, on pictures held out:\n"
             "resnet18\ta linear head\t92.0 ± 1.1 %\t1m05s\tchosen\n"
-            "resnet18\tfine-tune the last 3 stages\tnot tried\t~12m00s\t\n"
+            "resnet18\tfine-tune the last 3 stages\tnot tried\t\t\n"
+            "resnet18\tfine-tune all\tno result\t12m00s\t\n"
             "The head was good enough.\n"
             "two lines\n");
 }

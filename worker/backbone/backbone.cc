@@ -260,14 +260,18 @@ int64_t Backbone::parameter_count(int begin, int end) const {
 }
 
 absl::StatusOr<PreprocessSpec> Backbone::PreprocessingFor(int input_px) const {
-  if (input_px == 0 || input_px == preprocessing_.crop_px) return preprocessing_;
-  PreprocessSpec spec = preprocessing_;
+  return graft::PreprocessingFor(*architecture_, preprocessing_, input_px);
+}
+
+absl::StatusOr<PreprocessSpec> PreprocessingFor(const Architecture& architecture, const PreprocessSpec& own,
+                                                int input_px) {
+  if (input_px == 0 || input_px == own.crop_px) return own;
+  PreprocessSpec spec = own;
   spec.crop_px = input_px;
-  spec.resize_px = static_cast<int>(std::lround(static_cast<double>(input_px) * preprocessing_.resize_px /
-                                                preprocessing_.crop_px));
-  if (!architecture_->input.Allows(input_px) || !spec.Validate().ok()) {
+  spec.resize_px = static_cast<int>(std::lround(static_cast<double>(input_px) * own.resize_px / own.crop_px));
+  if (!architecture.input.Allows(input_px) || !spec.Validate().ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("input_px: got ", input_px, ", want ", architecture_->input.Describe()));
+        absl::StrCat("input_px: got ", input_px, ", want ", architecture.input.Describe()));
   }
   return spec;
 }

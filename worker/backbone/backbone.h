@@ -110,4 +110,8 @@ class Backbone {
   std::unique_ptr<Parts> parts_;
 };
 
+// Backbone::PreprocessingFor() of a backbone of which no more is known: `own` is its preprocessing().
+absl::StatusOr<PreprocessSpec> PreprocessingFor(const Architecture& architecture, const PreprocessSpec& own,
+                                                int input_px);
+
 }  // namespace graft

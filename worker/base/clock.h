@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
@@ -16,6 +18,8 @@ class Clock {
   virtual absl::Time Now() const = 0;
   // The system's wall clock; lives for ever.
   static Clock* Real();
+  // Never steps; its zero is any time. Lives for ever.
+  static Clock* Steady();
 };
 
 // A clock that moves only when told.
@@ -35,6 +39,17 @@ class FakeClock : public Clock {
   mutable Mutex mu_;
   absl::Time now_ ABSL_GUARDED_BY(mu_);
 };
+
+inline Clock* Clock::Steady() {
+  class SteadyClock : public Clock {
+   public:
+    absl::Time Now() const override {
+      return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+    }
+  };
+  static SteadyClock* const clock = new SteadyClock;
+  return clock;
+}
 
 inline Clock* Clock::Real() {
   class RealClock : public Clock {

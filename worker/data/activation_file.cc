@@ -95,7 +95,7 @@ bool ActivationFile::Load() {
   for (int64_t offset = end_; offset + record_bytes_ <= status.st_size; offset += record_bytes_) {
     RowHash hash;
     if (!ReadAt(fd_, offset, &hash, sizeof(hash)) || hash == RowHash()) continue;  // a hole that a power cut left
-    offsets_.insert_or_assign(hash, offset);
+    records_.insert_or_assign(hash, Record{offset, false});
     end_ = offset + record_bytes_;
   }
   return ftruncate(fd_, end_) == 0;
@@ -114,7 +114,7 @@ void ActivationFile::Delete() {
   if (fd_ >= 0) close(fd_);
   fd_ = -1;
   end_ = 0;
-  offsets_.clear();
+  records_.clear();
   unlink(path_.c_str());
 }
 
@@ -137,11 +137,12 @@ ActivationFile::Result ActivationFile::Read(const RowHash& hash, char* row) {
   std::shared_ptr<const Mapping> mapping;
   {
     MutexLock lock(&mu_);
-    const auto found = offsets_.find(hash);
-    if (found == offsets_.end()) return Result::kMissing;
+    const auto found = records_.find(hash);
+    if (found == records_.end()) return Result::kMissing;
     MapIfGrown();
     fd = fd_;
-    offset = found->second;
+    offset = found->second.offset;
+    found->second.used = true;
     mapping = mapping_;
   }
   XXH64_hash_t checksum = 0;
@@ -155,14 +156,14 @@ ActivationFile::Result ActivationFile::Read(const RowHash& hash, char* row) {
   }
   if (read && checksum == Checksum(hash, row, row_bytes_)) return Result::kFound;
   MutexLock lock(&mu_);
-  const auto found = offsets_.find(hash);
-  if (found != offsets_.end() && found->second == offset) offsets_.erase(found);  // unless it was appended again
+  const auto found = records_.find(hash);
+  if (found != records_.end() && found->second.offset == offset) records_.erase(found);  // unless it was appended again
   return Result::kDamaged;
 }
 
 bool ActivationFile::Contains(const RowHash& hash) const {
   MutexLock lock(&mu_);
-  return offsets_.count(hash) != 0;
+  return records_.count(hash) != 0;
 }
 
 bool ActivationFile::Append(const RowHash& hash, const char* row) {
@@ -184,7 +185,7 @@ bool ActivationFile::Append(const RowHash& hash, const char* row) {
   // What a write that ran out of disk left is overwritten by the next one, or cut by Load().
   if (pwritev(fd, parts, 4, offset) != record_bytes_) return false;
   MutexLock lock(&mu_);
-  offsets_.insert_or_assign(hash, offset);
+  records_.insert_or_assign(hash, Record{offset, true});
   end_ = offset + record_bytes_;
   return true;
 }
@@ -192,6 +193,13 @@ bool ActivationFile::Append(const RowHash& hash, const char* row) {
 int64_t ActivationFile::append_bytes() const {
   MutexLock lock(&mu_);
   return record_bytes_ + (fd_ < 0 ? static_cast<int64_t>(header_.size()) : 0);
+}
+
+bool ActivationFile::IsMostlyUnused() const {
+  MutexLock lock(&mu_);
+  const int64_t records = (end_ - static_cast<int64_t>(header_.size())) / record_bytes_;  // also lost ones
+  const auto used = std::count_if(records_.begin(), records_.end(), [](const auto& row) { return row.second.used; });
+  return 2 * static_cast<int64_t>(used) < records;
 }
 
 void ActivationFile::Touch() const {
@@ -205,7 +213,7 @@ void ActivationFile::Touch() const {
 
 int64_t ActivationFile::rows() const {
   MutexLock lock(&mu_);
-  return static_cast<int64_t>(offsets_.size());
+  return static_cast<int64_t>(records_.size());
 }
 
 int64_t ActivationFile::bytes() const {

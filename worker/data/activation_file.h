@@ -22,7 +22,8 @@ namespace graft {
 // compares, tells. A record that failed is forgotten; its row can be appended again: the later of two records counts.
 //
 // Threads:  safe, but Append() is called by one thread at a time.
-// Lifetime: nobody else writes or truncates the file meanwhile (a truncated map raises SIGBUS); it may be deleted.
+// Lifetime: nobody else writes or truncates the file meanwhile (a truncated map raises SIGBUS); it may be deleted. A
+//           sector under the map that the disk cannot read raises SIGBUS, too: that is not caught.
 // Source:   XXH3, Collet 2019 (github.com/Cyan4973/xxHash).
 class ActivationFile {
  public:
@@ -46,6 +47,9 @@ class ActivationFile {
   bool Append(const RowHash& hash, const char* row);
   int64_t append_bytes() const;
 
+  // Whether fewer than half of the file's records are rows that were read or appended since it was taken over.
+  bool IsMostlyUnused() const;
+
   // Makes now the time of the file's last change, if there is a file.
   void Touch() const;
 
@@ -54,6 +58,10 @@ class ActivationFile {
 
  private:
   struct Mapping;
+  struct Record {
+    int64_t offset = 0;
+    bool used = false;  // read or appended since the file was taken over
+  };
   struct IdentityHash {
     size_t operator()(const RowHash& hash) const { return static_cast<size_t>(hash.first); }  // uniform already
   };
@@ -71,7 +79,7 @@ class ActivationFile {
   mutable Mutex mu_;
   int fd_ ABSL_GUARDED_BY(mu_) = -1;      // once open, until the destructor
   int64_t end_ ABSL_GUARDED_BY(mu_) = 0;  // where the next record goes
-  std::unordered_map<RowHash, int64_t, IdentityHash> offsets_ ABSL_GUARDED_BY(mu_);
+  std::unordered_map<RowHash, Record, IdentityHash> records_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const Mapping> mapping_ ABSL_GUARDED_BY(mu_);  // readers hold it while they copy
 };
 

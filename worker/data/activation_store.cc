@@ -63,8 +63,8 @@ class ActivationStore::Disk {
   // The space that holds the file; null: nobody does, and others who ask wait until Hold() is called.
   std::shared_ptr<Space> HolderOrClaim(const std::string& name);
   void Hold(const std::string& name, const std::shared_ptr<Space>& space);
-  // The file's last holder has closed it.
-  void Release(const std::string& name, int64_t bytes);
+  // The file's last holder has closed it. A stale one is deleted.
+  void Release(const std::string& name, int64_t bytes, bool is_stale);
 
   // Makes room for `bytes` more and counts them; false if there is none.
   bool Reserve(int64_t bytes);
@@ -154,10 +154,15 @@ void ActivationStore::Disk::Hold(const std::string& name, const std::shared_ptr<
   changed_.SignalAll();
 }
 
-void ActivationStore::Disk::Release(const std::string& name, int64_t bytes) {
+void ActivationStore::Disk::Release(const std::string& name, int64_t bytes, bool is_stale) {
   MutexLock lock(&mu_);
   held_.erase(name);
-  if (bytes > 0) idle_.push_back({name, bytes});
+  if (is_stale) {
+    idle_.push_front({name, bytes});
+    EvictDownTo(bytes_ - bytes);
+  } else if (bytes > 0) {
+    idle_.push_back({name, bytes});
+  }
   changed_.SignalAll();
 }
 
@@ -192,6 +197,7 @@ ActivationStore::Space::Space(std::shared_ptr<Disk> disk, std::string name, std:
       name_(std::move(name)),
       key_(std::move(key)),
       row_bytes_(row_bytes),
+      dropped_before_(disk_->dropped),
       file_(std::make_unique<ActivationFile>(disk_->Path(name_), key_, row_bytes_)) {
   file_->Touch();
 }
@@ -199,8 +205,10 @@ ActivationStore::Space::Space(std::shared_ptr<Disk> disk, std::string name, std:
 ActivationStore::Space::~Space() {
   file_->Touch();
   const int64_t bytes = file_->bytes();
+  // Else the rows of deleted pictures would fill the budget for ever, in a file that each job needs.
+  const bool is_stale = disk_->dropped > dropped_before_ && file_->IsMostlyUnused();
   file_.reset();  // before anybody can open it again
-  disk_->Release(name_, bytes);
+  disk_->Release(name_, bytes, is_stale);
 }
 
 bool ActivationStore::Space::Read(absl::string_view id, char* row) {

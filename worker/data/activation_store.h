@@ -13,7 +13,9 @@ namespace graft {
 
 // Keeps rows of bytes (what a frozen prefix computed of a picture) in memory-mapped files, one for each way of
 // computing them, across jobs and restarts and within a disk budget. Files that nobody uses make room, the least
-// recently used first. What it loses is computed again: it never fails, it only forgets.
+// recently used first. So does a file of which fewer than half the rows were read or written while it was held and a
+// write, to it or another, found no room: its last holder deletes it, and the next use begins it anew. What the store
+// loses is computed again: it never fails, it only forgets.
 //
 // Threads:  safe.
 // Lifetime: a space may outlive its store; the directory stays locked until both are gone. Other files in the directory
@@ -55,6 +57,7 @@ class ActivationStore {
     const std::string name_;  // of the file
     const std::string key_;
     const int64_t row_bytes_;
+    const int64_t dropped_before_;  // Stats::dropped when it was opened
     Mutex write_mu_;  // held while a row is appended
     std::unique_ptr<ActivationFile> file_;
   };

@@ -73,8 +73,6 @@ int64_t ViewOfEpoch(int64_t epoch, int kept) {
   return epoch / (int64_t{kept} * kUsesOfAView) * kept + epoch % kept;
 }
 
-bool ComputesItsView(int64_t epoch, int kept) { return kept == 0 || epoch % (int64_t{kept} * kUsesOfAView) < kept; }
-
 Activations::Activations(Options options, const std::vector<Example>* examples, ImageReader read,
                          const Activations* base)
     : options_(std::move(options)), examples_(examples), read_(std::move(read)), base_(base) {
@@ -133,7 +131,9 @@ int Activations::FirstStage() const { return base_ != nullptr ? base_->options_.
 at::Tensor Activations::RunStages(const at::Tensor& input) const {
   const Backbone& backbone = *options_.backbone;
   at::Tensor output = backbone.Forward(input, FirstStage(), options_.split_point, options_.precision).cpu();
-  if (options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
+  // What is trained computes in float32 on a CPU (ADR 17): rounding pictures for it would gain no time.
+  const bool rounds = options_.split_point > 0 || backbone.device().is_cuda();
+  if (rounds && options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
   return output.contiguous(output.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 

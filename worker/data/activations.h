@@ -35,7 +35,8 @@ class Activations {
     std::shared_ptr<const Backbone> backbone;
     PreprocessSpec preprocessing;        // of the pictures; a size that the backbone computes
     int split_point = 0;                 // stages [0, split_point) are run
-    Precision precision = Precision::kFloat32;  // of the stages, and of rows that are no features; not kAuto
+    // Of the stages, and of rows that are neither features nor, on a CPU, pictures; not kAuto.
+    Precision precision = Precision::kFloat32;
     AugmentSpec augment;                 // of the views; all views are alike when it varies nothing
     uint64_t seed = 0;                   // of the views
     int kept_views = 1;                  // 0: none; view v is kept until view v + kept_views is asked for
@@ -78,6 +79,7 @@ class Activations {
   at::IntArrayRef row_sizes() const { return sample_.sizes(); }  // of a batch of one, after the first of the above
   const std::vector<Example>& examples() const { return *examples_; }
   const Options& options() const { return options_; }
+  int64_t window_rows() const { return window_.rows.defined() ? window_.rows.size(0) : 0; }  // that it has room for
   int64_t kept_bytes() const { return capacity_ * row_bytes_; }  // of memory, after the first Fill() or Prepare()
 
  private:
@@ -126,7 +128,5 @@ constexpr char kRowsVersion[] = "rows 1";
 // replaced. With `kept` 0 every epoch has its own.
 constexpr int kUsesOfAView = 4;
 int64_t ViewOfEpoch(int64_t epoch, int kept);
-// Whether no earlier epoch trained on the view of this one.
-bool ComputesItsView(int64_t epoch, int kept);
 
 }  // namespace graft

@@ -12,8 +12,8 @@ namespace graft {
 // How training pictures are varied. The defaults vary nothing. Chances are 0 to 1; "uniform in +-v" is -v to v.
 struct AugmentSpec {
   // Random resized crop: a part of the picture, with this fraction of its area and a log-uniform aspect ratio in
-  // [1 / crop_ratio, crop_ratio], is resized to the crop. Off when crop_scale_min and crop_ratio are 1: then the view
-  // is the middle, as in evaluation.
+  // [1 / crop_ratio, crop_ratio], is resized to the crop. Off when crop_scale_min is 1, whatever the ratio: then the
+  // view is the middle, as in evaluation.
   // Source: Szegedy et al. 2015 (arXiv:1409.4842); torchvision RandomResizedCrop.
   double crop_scale_min = 1;  // > 0, at most crop_scale_max
   double crop_scale_max = 1;  // at most 1
@@ -47,7 +47,7 @@ struct AugmentSpec {
   double erase = 0;
 
   // Random resized crop is on.
-  bool crops() const { return crop_scale_min != 1 || crop_ratio != 1; }
+  bool crops() const { return crop_scale_min != 1; }
 
   //   InvalidArgument  every violation, one a line: "shift: got 2, want 0 to 1"
   absl::Status Validate() const;

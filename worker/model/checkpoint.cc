@@ -67,6 +67,10 @@ absl::Status ParseHeader(const nlohmann::json& json, Checkpoint* out) {
   out->class_names = json.at("classes").get<std::vector<std::string>>();
   out->temperature = json.at("temperature").get<double>();
   out->training_config = json.at("training").dump();
+  // Only those trained at one have it.
+  if (const auto found = json.find("found_learning_rates"); found != json.end()) {
+    out->found_rates = found->get<std::map<std::string, double>>();
+  }
   if (!std::isfinite(out->temperature) || out->temperature <= 0) return Bad("temperature is not positive");
   // Only multi-label ones have it.
   if (json.contains("multi_label")) out->multi_label = json.at("multi_label").get<bool>();
@@ -95,6 +99,7 @@ std::string SerializeCheckpoint(const Checkpoint& c) {
       {"temperature", c.temperature},
       {"training", nlohmann::json::parse(c.training_config.empty() ? "{}" : c.training_config)}};
   if (c.multi_label) json["multi_label"] = true;
+  if (!c.found_rates.empty()) json["found_learning_rates"] = c.found_rates;
   file.metadata["graft"] = json.dump();
   return SerializeSafeTensors(file);
 }

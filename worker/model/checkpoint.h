@@ -25,6 +25,7 @@ struct Checkpoint {
   bool multi_label = false;                   // sigmoid for each class instead of softmax
   double temperature = 1;                     // logits are divided by it before softmax or sigmoid
   std::string training_config;                // JSON object, for the record
+  std::map<std::string, double> found_rates;  // learning rates that finders found, by phase, for the record
   std::map<std::string, at::Tensor> weights;  // Suffix::State()
   at::Tensor golden_logits;                   // of GoldenInputs(): float32 [n, classes]
 };

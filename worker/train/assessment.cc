@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr int64_t kSuspects = 20;
 constexpr int kCurveSeeds = 3;
+constexpr int64_t kProbeBytes = int64_t{64} << 20;  // 8192 pictures of 2048 features
+constexpr int64_t kFewImages = 4000;
 
 // Pictures and what a network says about them.
 struct Judged {
@@ -87,11 +90,54 @@ double AccuracyOf(const at::Tensor& features, const Labelling& labels, const Lin
   return ExactMatchRatio(at::linear(features, probe.weight, probe.bias), labels);
 }
 
-absl::StatusOr<at::Tensor> AllRows(Activations* activations, WorkerPool* pool, const CancelToken& cancel) {
-  std::vector<int64_t> all(activations->size());
-  std::iota(all.begin(), all.end(), 0);
-  RETURN_IF_ERROR(activations->Prepare(0, all.data(), activations->size(), pool, cancel));
-  return activations->Gather(all.data(), activations->size());
+// A probe of the learning curve.
+struct CurveRun {
+  int halvings = 0;  // of the training rows
+  uint64_t seed = 0;
+  int64_t images = 0;
+  double error = 0;
+};
+
+// Of the probes of one size, whose errors were measured on so many pictures.
+CurvePoint PointOf(const std::vector<CurveRun>& runs, int64_t measured_on) {
+  const auto count = static_cast<int64_t>(runs.size());
+  CurvePoint point;
+  double squares = 0;
+  int64_t images = 0;  // of all seeds' subsets, which may differ in size
+  for (const CurveRun& run : runs) point.error += run.error / static_cast<double>(count);
+  for (const CurveRun& run : runs) images += run.images;
+  for (const CurveRun& run : runs) squares += std::pow(run.error - point.error, 2);
+  point.images = (images + count / 2) / count;  // rounded
+  const double spread = count > 1 ? std::sqrt(squares / static_cast<double>(count - 1)) : 0;
+  // Equal errors of three seeds, or one seed, would make a point certain.
+  point.standard_deviation = std::max(spread, StandardError(point.error, measured_on));
+  return point;
+}
+
+// What probes look at of a split.
+struct ProbeRows {
+  std::vector<Example> examples;
+  Labelling labels;
+  at::Tensor features;  // float32 [examples.size(), width]
+};
+
+absl::StatusOr<ProbeRows> RowsOf(Activations* activations, const ProbeData& data) {
+  RETURN_IF_ERROR(activations->WindowImages().status());  // row_sizes() are known after it
+  const int64_t row_bytes = activations->row_sizes().back() * static_cast<int64_t>(sizeof(float));
+  const int64_t most = data.max_images > 0 ? data.max_images : ProbeImages(row_bytes);
+  std::vector<int64_t> chosen(activations->size());
+  std::iota(chosen.begin(), chosen.end(), 0);
+  if (activations->size() > most) {
+    const double share = static_cast<double>(most) / static_cast<double>(activations->size());
+    chosen = StratifiedSubset(Labelling::Of(activations->examples()), share, data.seed);
+  }
+  const auto n = static_cast<int64_t>(chosen.size());
+  RETURN_IF_ERROR(activations->Prepare(0, chosen.data(), n, data.pool, data.cancel));
+  ProbeRows rows;
+  ASSIGN_OR_RETURN(rows.features, activations->Gather(chosen.data(), n));
+  for (const int64_t i : chosen) rows.examples.push_back(activations->examples()[i]);
+  rows.labels = Labelling::Of(rows.examples);
+  return rows;
 }
 
 }  // namespace
@@ -101,72 +147,69 @@ Assessment Assess(const std::vector<std::string>& class_names, const LabelledLog
   const auto classes = static_cast<int>(class_names.size());
   const bool on_test = !test.examples->empty();
   const LabelledLogits& split = on_test ? test : validation;
-  const Labelling labels = Labelling::Of(*split.examples);
+  const Labelling labels = Labelling::Of(*split.examples), validation_labels = Labelling::Of(*validation.examples);
   Assessment a;
-  a.calibration = CrossFitCalibration(validation.logits, Labelling::Of(*validation.examples), classes);
+  a.calibration = CrossFitCalibration(validation.logits, validation_labels, classes);
   const double temperature = a.calibration.temperature;
   if (on_test) a.calibration = MeasureCalibration(test.logits, labels, classes, temperature);
   a.evaluation = EvaluateLogits(class_names, labels, split.logits, temperature);
   a.evaluation.on_test = on_test;
   a.last_accuracy = a.evaluation.accuracy;
-  a.thresholds = ThresholdsForPrecision(ProbabilitiesOf(labels.multi_label(), split.logits, classes, temperature),
-                                        labels, classes, precision_target);
+  const auto probabilities = [&](const LabelledLogits& of) {
+    return ProbabilitiesOf(labels.multi_label(), of.logits, classes, temperature);
+  };
+  a.thresholds = ThresholdsForPrecision(probabilities(validation), validation_labels, classes, precision_target);
+  if (on_test) a.thresholds = MeasureThresholds(std::move(a.thresholds), probabilities(test), labels);
   const Judged judged{*split.examples, labels, split.logits, classes, temperature};
   a.mistakes = Mistakes(judged);
   a.label_issues = LabelIssues(judged);
   return a;
 }
 
+int64_t ProbeImages(int64_t row_bytes) { return std::max(kFewImages, kProbeBytes / row_bytes); }
+
 absl::StatusOr<CrossValidated> CrossValidate(const ProbeData& data, int folds, std::vector<Suspect>* issues) {
-  ASSIGN_OR_RETURN(const at::Tensor features, AllRows(data.train, data.pool, data.cancel));
-  const std::vector<Example>& examples = data.train->examples();
-  const Labelling labels = Labelling::Of(examples);
-  ASSIGN_OR_RETURN(const CrossValidation result,
-                   CrossValidateProbe(features, labels, data.classes, folds, data.seed, {}, data.pool, data.cancel));
+  ASSIGN_OR_RETURN(const ProbeRows rows, RowsOf(data.train, data));
+  ASSIGN_OR_RETURN(const CrossValidation result, CrossValidateProbe(rows.features, rows.labels, data.classes, folds,
+                                                                    data.seed, {}, data.pool, data.cancel));
   CrossValidated out;
   out.folds = folds;
+  out.images = static_cast<int64_t>(rows.examples.size());
   out.mean = result.mean;
   out.standard_deviation = result.standard_deviation;
-  if (!labels.multi_label()) {
-    out.confusion = EvaluateLogits(std::vector<std::string>(data.classes), labels, result.logits).confusion;
+  if (!rows.labels.multi_label()) {
+    out.confusion = EvaluateLogits(std::vector<std::string>(data.classes), rows.labels, result.logits).confusion;
   }
-  *issues = LabelIssues({examples, labels, result.logits, data.classes});
+  *issues = LabelIssues({rows.examples, rows.labels, result.logits, data.classes});
   return out;
 }
 
 absl::StatusOr<LearningCurve> MeasureLearningCurve(const ProbeData& data, int subsets) {
-  ASSIGN_OR_RETURN(const at::Tensor train, AllRows(data.train, data.pool, data.cancel));
-  ASSIGN_OR_RETURN(const at::Tensor validation, AllRows(data.validation, data.pool, data.cancel));
-  const Labelling train_labels = Labelling::Of(data.train->examples());
-  const Labelling validation_labels = Labelling::Of(data.validation->examples());
-  struct Run {
-    int64_t images = 0;
-    double error = 0;
-  };
-  std::vector<Run> runs(static_cast<size_t>(subsets) * kCurveSeeds);
+  ASSIGN_OR_RETURN(const ProbeRows train, RowsOf(data.train, data));
+  ASSIGN_OR_RETURN(const ProbeRows validation, RowsOf(data.validation, data));
+  std::vector<CurveRun> runs{{0, data.seed}};  // all rows are the same for every seed
+  for (int halvings = 1; halvings < subsets; ++halvings) {
+    for (int k = 0; k < kCurveSeeds; ++k) runs.push_back({halvings, data.seed + k});
+  }
   RETURN_IF_ERROR(data.pool->ParallelFor(static_cast<int64_t>(runs.size()), [&](int, int64_t i) -> absl::Status {
-    const double fraction = std::pow(0.5, static_cast<double>(i / kCurveSeeds));
-    const std::vector<int64_t> subset = StratifiedSubset(train_labels, fraction, data.seed + i % kCurveSeeds);
+    CurveRun& run = runs[i];
+    const std::vector<int64_t> subset = StratifiedSubset(train.labels, std::pow(0.5, run.halvings), run.seed);
     return TryTorch("fit a probe to a subset", [&]() -> absl::Status {
       torch::NoGradGuard no_grad;
-      const at::Tensor rows = train.index_select(0, at::tensor(subset, at::kLong));
+      const at::Tensor rows = train.features.index_select(0, at::tensor(subset, at::kLong));
       ASSIGN_OR_RETURN(const LinearProbe probe,
-                       FitLinearProbe(rows, train_labels.At(subset), data.classes, {}, data.cancel));
-      runs[i] = {static_cast<int64_t>(subset.size()), 1 - AccuracyOf(validation, validation_labels, probe)};
+                       FitLinearProbe(rows, train.labels.At(subset), data.classes, {}, data.cancel));
+      run.images = static_cast<int64_t>(subset.size());
+      run.error = 1 - AccuracyOf(validation.features, validation.labels, probe);
       return absl::OkStatus();
     });
   }));
   LearningCurve curve;
-  for (int s = subsets - 1; s >= 0; --s) {
-    CurvePoint point;
-    double squares = 0;
-    int64_t images = 0;  // of all seeds' subsets, which may differ in size
-    for (int k = 0; k < kCurveSeeds; ++k) point.error += runs[s * kCurveSeeds + k].error / kCurveSeeds;
-    for (int k = 0; k < kCurveSeeds; ++k) images += runs[s * kCurveSeeds + k].images;
-    for (int k = 0; k < kCurveSeeds; ++k) squares += std::pow(runs[s * kCurveSeeds + k].error - point.error, 2);
-    point.images = (images + kCurveSeeds / 2) / kCurveSeeds;  // rounded
-    point.standard_deviation = std::sqrt(squares / (kCurveSeeds - 1));
-    curve.points.push_back(point);
+  const auto measured_on = static_cast<int64_t>(validation.labels.size());
+  for (auto first = runs.begin(); first != runs.end();) {
+    const auto last = std::find_if(first, runs.end(), [&](const CurveRun& r) { return r.halvings != first->halvings; });
+    curve.points.insert(curve.points.begin(), PointOf({first, last}, measured_on));
+    first = last;
   }
   curve.forecast = ForecastTwice(curve.points);
   return curve;

@@ -30,6 +30,7 @@ struct CrossValidated {
   int folds = 0;
   double mean = 0, standard_deviation = 0;  // of the folds' accuracies
   std::vector<int64_t> confusion;           // out of fold, row-major [true][predicted]; multi-label: empty
+  int64_t images = 0;                       // training pictures that were looked at, see ProbeImages()
 };
 
 struct LearningCurve {
@@ -41,7 +42,7 @@ struct LearningCurve {
 struct Assessment {
   Evaluation evaluation;   // of calibrated probabilities, on the test split when there is one, else on validation
   Calibration calibration; // temperature fitted on validation; its figures are of `evaluation`'s split, out of sample
-  std::vector<ClassThreshold> thresholds;  // of each class, on `evaluation`'s split
+  std::vector<ClassThreshold> thresholds;  // of each class: chosen on validation, measured on `evaluation`'s split
   std::vector<Suspect> mistakes;           // the most confidently wrong, at most 20
   std::vector<Suspect> label_issues;       // at most 20, and with cross-validation 20 training pictures more
   std::optional<CrossValidated> cross_validated;
@@ -58,6 +59,11 @@ struct LabelledLogits {
 Assessment Assess(const std::vector<std::string>& class_names, const LabelledLogits& validation,
                   const LabelledLogits& test, double precision_target);
 
+// How many pictures of a split the probes below look at, when one's features are `row_bytes`: 64 MiB of features, since
+// each thread that fits a probe copies them twice, but not fewer than 4000 pictures, as AUTO's ranking. Of a larger
+// split it is a seeded, stratified part.
+int64_t ProbeImages(int64_t row_bytes);
+
 struct ProbeData {
   Activations* train = nullptr;       // features: the last stage's
   Activations* validation = nullptr;  // features too
@@ -65,13 +71,16 @@ struct ProbeData {
   uint64_t seed = 0;
   WorkerPool* pool = nullptr;
   CancelToken cancel;
+  int64_t max_images = 0;  // of each split; 0: ProbeImages()
 };
 
 // k-fold cross-validation of a linear probe on the frozen backbone's features of the training pictures, whose
 // label issues (out of fold, confident learning) go to `issues`.   Errors as CrossValidateProbe().
 absl::StatusOr<CrossValidated> CrossValidate(const ProbeData& data, int folds, std::vector<Suspect>* issues);
 
-// Errors on validation of linear probes trained on nested subsets, each half the next, of 3 seeds.   Errors likewise.
+// Errors on validation of linear probes trained on nested subsets, each half the next, of 3 seeds; on the largest,
+// which every seed has, of one. A point's deviation is that of its seeds, but at least the StandardError() of what it
+// was measured on.   Errors likewise.
 absl::StatusOr<LearningCurve> MeasureLearningCurve(const ProbeData& data, int subsets);
 
 }  // namespace graft

@@ -12,7 +12,6 @@
 #include "worker/base/status.h"
 #include "worker/train/backbone_ranking.h"
 #include "worker/train/folds.h"
-#include "worker/train/progress_report.h"
 #include "worker/train/train_data.h"
 
 namespace graft {
@@ -31,7 +30,11 @@ constexpr double kFinalOverTrial = 1.5;      // seconds of the final training ov
 class TrialObserver : public TrainObserver {
  public:
   explicit TrialObserver(TrainObserver* job) : job_(job) {}
-  absl::Status OnPhase(const PhaseStarted&) override { return absl::OkStatus(); }
+  absl::Status OnPhase(const PhaseStarted& phase) override {
+    phase_ = phase.index;
+    accuracies_.clear();
+    return absl::OkStatus();
+  }
   absl::Status OnProgress(const Progress& progress) override {
     Progress trial = progress;
     trial.activity = absl::StrCat("auto: ", progress.activity);
@@ -40,18 +43,20 @@ class TrialObserver : public TrainObserver {
   }
   absl::Status OnLearningRate(const LearningRateFound&) override { return absl::OkStatus(); }
   absl::Status OnEpoch(const EpochMetrics& metrics) override {
-    epoch_seconds_.push_back(metrics.seconds);
+    accuracies_.push_back(metrics.val_accuracy);
     return absl::OkStatus();
   }
   absl::Status OnState(const StatePoint&, const std::string&) override { return absl::OkStatus(); }
   absl::Status OnWarning(const std::string&) override { return absl::OkStatus(); }
   const absl::Status& error() const { return error_; }
-  const std::vector<double>& epoch_seconds() const { return epoch_seconds_; }  // of all trials, in order
+  // On what is held out, of the finished epochs of a phase if it is the one that began last.
+  std::vector<double> accuracies(int phase) const { return phase == phase_ ? accuracies_ : std::vector<double>(); }
 
  private:
   TrainObserver* const job_;
   absl::Status error_;
-  std::vector<double> epoch_seconds_;
+  int phase_ = -1;
+  std::vector<double> accuracies_;
 };
 
 std::string Describe(const Recipe& r) {
@@ -68,8 +73,9 @@ std::string Describe(const Recipe& r) {
 // One training to try.
 struct Candidate {
   std::string what;
-  Recipe recipe;   // with defaults
+  Recipe recipe;         // with defaults
   bool tunes = false;
+  absl::Status in_vain;  // why it cannot be trained
 };
 
 std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
@@ -78,7 +84,8 @@ class Chooser {
  public:
   Chooser(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer,
           const CancelToken& cancel)
-      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel) {}
+      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel),
+        began_(options.clock->Now()) {}
 
   absl::StatusOr<AutoChoice> Run() {
     RETURN_IF_ERROR(CheckForLabels(options_.recipe, data_.multi_label));
@@ -97,12 +104,13 @@ class Chooser {
   void Say(std::string sentence) { report().reasons.push_back(std::move(sentence)); }
   // What a picture must be to count as right.
   const char* Right() const { return data_.multi_label ? "right in every class" : "right"; }
-  double SecondsLeft() const { return options_.budget_seconds - watch_.seconds(); }
+  absl::Time At(double seconds) const { return began_ + absl::Seconds(seconds); }
+  double SecondsSince(absl::Time time) const { return absl::ToDoubleSeconds(options_.clock->Now() - time); }
 
   absl::Status Rank() {
-    const double seconds = kRankingShare * options_.budget_seconds;
+    const absl::Time deadline = At(kRankingShare * options_.budget_seconds);
     ASSIGN_OR_RETURN(const BackboneRanking ranking,
-                     RankBackbones(options_, data_, seconds, pool_, &observer_, cancel_));
+                     RankBackbones(options_, data_, deadline, pool_, &observer_, cancel_));
     report().backbones = ranking.backbones;
     for (const std::string& sentence : ranking.left_out) Say(sentence);
     const RankedBackbone& best = report().backbones.front();
@@ -181,56 +189,46 @@ class Chooser {
     return o;
   }
 
-  absl::Status Try(const Candidate& candidate, TriedTraining* tried) {
-    Stopwatch watch;
-    TrainOptions o = OptionsFor(candidate.recipe);
+  void SetAccuracy(double accuracy, TriedTraining* tried) const {
+    tried->accuracy = accuracy;
+    tried->standard_error = std::sqrt(accuracy * (1 - accuracy) / static_cast<double>(inner_.validation.size()));
+  }
+
+  absl::Status Try(const CancelToken& cancel, Candidate* candidate, TriedTraining* tried) {
+    const absl::Time began = options_.clock->Now();
+    TrainOptions o = OptionsFor(candidate->recipe);
     ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
-    ASSIGN_OR_RETURN(o.phases, MakePhases(candidate.recipe, *choice_.backbone));
-    ASSIGN_OR_RETURN(const TrainResult result, Train(o, inner_, pool_, &observer_, cancel_));
-    const Evaluation& held_out = result.assessment.evaluation;
-    tried->accuracy = held_out.accuracy;
-    tried->standard_error = std::sqrt(held_out.accuracy * (1 - held_out.accuracy) /
-                                      std::max<double>(1, static_cast<double>(held_out.image_count)));
-    tried->seconds = watch.seconds();
+    ASSIGN_OR_RETURN(o.phases, MakePhases(candidate->recipe, *choice_.backbone));
+    const absl::StatusOr<TrainResult> result = Train(o, inner_, pool_, &observer_, cancel);
+    tried->seconds = SecondsSince(began);
+    if (absl::IsDeadlineExceeded(result.status())) {
+      Shorten(observer_.accuracies(static_cast<int>(o.phases.size()) - 1), candidate, tried);
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(result.status());
+    SetAccuracy(result->assessment.evaluation.accuracy, tried);
     return absl::OkStatus();
   }
 
-  // Seconds that a fine-tune will take, from few pictures: an epoch on each view that is kept, and one on a view that
-  // is used again, which costs less.
-  absl::StatusOr<double> EstimateSeconds(const Candidate& candidate) {
-    Dataset few = inner_;
-    const double share = std::min(1.0, 64.0 / static_cast<double>(inner_.train.size()));
-    const auto cut = [&](std::vector<Example>* examples) {
-      std::vector<Example> kept;
-      for (const int64_t i : StratifiedSubset(Labelling::Of(*examples), share, options_.train.seed)) {
-        kept.push_back((*examples)[i]);
-      }
-      *examples = std::move(kept);
-    };
-    cut(&few.train);
-    cut(&few.validation);
-    Recipe brief = candidate.recipe;
-    brief.epochs = std::min(brief.epochs, brief.augmented_views + 1);
-    brief.head_epochs = 1;
-    brief.rate_finder = RateFinderOptions();  // its steps are as long as an epoch's
-    brief.early_stopping = EarlyStopping();   // every epoch is to be timed; so few pictures leave none to hold out
-    TrainOptions o = OptionsFor(brief);
-    o.activation_store = nullptr;  // these pictures' rows would make the next measurement too good
-    ASSIGN_OR_RETURN(o.preprocessing, choice_.backbone->PreprocessingFor(options_.input_px));
-    ASSIGN_OR_RETURN(o.phases, MakePhases(brief, *choice_.backbone));
-    const std::vector<double>& timed = observer_.epoch_seconds();
-    const size_t timed_before = timed.size();
-    RETURN_IF_ERROR(Train(o, few, pool_, &observer_, cancel_).status());
-    GRAFT_CHECK(timed.size() == timed_before + static_cast<size_t>(brief.head_epochs + brief.epochs));
-    const Recipe& r = candidate.recipe;
-    const double* const measured = timed.data() + timed.size() - brief.epochs;
-    double epochs_seconds = 0;
-    for (int epoch = 0; epoch < r.epochs; ++epoch) {
-      epochs_seconds += measured[ComputesItsView(epoch, r.augmented_views) ? 0 : brief.epochs - 1];
+  // A training whose time was over after these epochs. The learning rate had not gone down as far as it will in the
+  // shorter one, which should do better.
+  void Shorten(const std::vector<double>& accuracies, Candidate* candidate, TriedTraining* tried) {
+    Recipe& recipe = candidate->recipe;
+    const auto done = static_cast<int>(accuracies.size());
+    std::string said = absl::StrCat(candidate->what, ": its share of the time was over after ",
+                                    std::lround(tried->seconds), " s and ", done, " of ", recipe.epochs, " epochs");
+    const int wanted = std::exchange(recipe.epochs, done);
+    const bool open = recipe.chosen.count("epochs") == 0 || done == wanted;
+    if (done == 0 || !open || !MakePhases(recipe, *choice_.backbone).ok()) {
+      recipe.epochs = wanted;
+      Say(absl::StrCat("Stopped ", said, "."));
+      return;
     }
-    const double images = static_cast<double>(inner_.train.size()) / static_cast<double>(few.train.size());
-    const double finder_images = static_cast<double>(r.rate_finder.steps) * r.batch_size * r.accumulate_batches;
-    return images * epochs_seconds + finder_images / static_cast<double>(few.train.size()) * measured[0];
+    SetAccuracy(accuracies.back(), tried);
+    if (done == wanted) return;
+    Say(absl::StrCat("Shortened ", said, ", with ", Percent(accuracies.back()), " ", Right(), "."));
+    absl::StrAppend(&candidate->what, ", ", done, " of ", wanted, " epochs");
+    tried->what = candidate->what;
   }
 
   bool RuleSaysFrozen() const {
@@ -241,7 +239,7 @@ class Chooser {
   }
 
   absl::Status TryTrainings() {
-    const std::vector<Candidate> candidates = Candidates();
+    std::vector<Candidate> candidates = Candidates();
     if (candidates.empty()) return error_;
     const bool frozen_prior = RuleSaysFrozen();
     Say(absl::StrCat(data_.train.size(), " training pictures of ", data_.class_names.size(), " classes: the rule of "
@@ -251,7 +249,7 @@ class Chooser {
       TriedTraining tried;
       tried.backbone = choice_.backbone->name();
       tried.what = candidates[i].what;
-      RETURN_IF_ERROR(TryOne(candidates[i], &tried));
+      RETURN_IF_ERROR(TryOne(static_cast<int>(candidates.size() - i), &candidates[i], &tried));
       report().trainings.push_back(tried);
       if (!tried.accuracy) continue;
       const bool better = best < 0 || Beats(tried, candidates[i].tunes, report().trainings[best],
@@ -262,55 +260,53 @@ class Chooser {
     report().trainings[best].chosen = true;
     choice_.recipe = candidates[best].recipe;
     const TriedTraining& chosen = report().trainings[best];
+    SayWhatWasNearlyChosen(chosen);
+    const char* const but = choice_.recipe.early_stopping.patience > 0 ? ", but for what early stopping holds out" : "";
     Say(absl::StrCat("Chosen: ", chosen.what, ", ", Right(), " for ", Percent(*chosen.accuracy), " of ",
                      inner_.validation.size(), " held-out training pictures (standard error ",
-                     Percent(chosen.standard_error), "). It is now trained on all training pictures."));
+                     Percent(chosen.standard_error), "). It is now trained on all training pictures", but, "."));
     return absl::OkStatus();
   }
 
-  // When there was no time to try any: what would take the least.
-  absl::Status ChooseUntried(const std::vector<Candidate>& candidates) {
-    int quickest = -1;
-    std::vector<TriedTraining>& trainings = report().trainings;
-    for (size_t i = 0; i < trainings.size(); ++i) {
-      if (trainings[i].seconds == 0) continue;  // tried in vain
-      if (quickest < 0 || trainings[i].seconds < trainings[quickest].seconds) quickest = static_cast<int>(i);
+  void SayWhatWasNearlyChosen(const TriedTraining& chosen) {
+    for (const TriedTraining& other : report().trainings) {
+      if (!other.accuracy || *other.accuracy <= *chosen.accuracy) continue;
+      Say(absl::StrCat("Not chosen: ", other.what, ", ", Right(), " for ", Percent(*other.accuracy), ": more by less "
+                       "than a standard error, and the rule of thumb speaks against it."));
     }
-    if (quickest < 0) return absl::InvalidArgumentError(absl::StrCat("auto: ", report().reasons.back()));
-    trainings[quickest].chosen = true;
-    choice_.recipe = candidates[quickest].recipe;
-    Say(absl::StrCat("Chosen: ", trainings[quickest].what, ", the quickest: there was no time to try any."));
-    return absl::OkStatus();
   }
 
-  absl::Status TryOne(const Candidate& candidate, TriedTraining* tried) {
-    const bool has_tried = !report().trainings.empty();
-    if (candidate.tunes && SecondsLeft() <= 0 && has_tried) {
-      Say(absl::StrCat("Not tried: ", candidate.what, ": no time is left."));
+  // When there was no time for one epoch of any.
+  absl::Status ChooseUntried(const std::vector<Candidate>& candidates) {
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (!candidates[i].in_vain.ok()) continue;
+      report().trainings[i].chosen = true;
+      choice_.recipe = candidates[i].recipe;
+      Say(absl::StrCat("Chosen: ", candidates[i].what, ", the first: there was no time to compare any."));
       return absl::OkStatus();
     }
-    if (candidate.tunes) {
-      const absl::StatusOr<double> estimate = EstimateSeconds(candidate);
-      if (absl::IsInvalidArgument(estimate.status())) return SayInVain(candidate, estimate.status());
-      RETURN_IF_ERROR(estimate.status());
-      tried->seconds = *estimate;
-      if (tried->seconds * (1 + kFinalOverTrial) > SecondsLeft()) {
-        Say(absl::StrCat("Not tried: ", candidate.what, ", about ", std::lround(tried->seconds), " s, and ",
-                         std::lround(tried->seconds * kFinalOverTrial), " s more if it were chosen; ",
-                         std::lround(SecondsLeft()), " s are left."));
-        return absl::OkStatus();
-      }
-    }
-    const absl::Status status = Try(candidate, tried);
-    if (!absl::IsInvalidArgument(status)) return status;
-    tried->seconds = 0;  // an estimate of what cannot be trained
-    return SayInVain(candidate, status);
+    return absl::Status(candidates.back().in_vain.code(), absl::StrCat("auto: ", report().reasons.back()));
   }
 
-  // What cannot be trained (a loss that became infinite, say) is no reason to end.
-  absl::Status SayInVain(const Candidate& candidate, const absl::Status& why) {
+  // Tries the first of the `untried` candidates. Each may take as much as leaves the others as much, and the final
+  // training its own. A frozen head that comes first takes what it takes: there is something to choose then.
+  absl::Status TryOne(int untried, Candidate* candidate, TriedTraining* tried) {
+    CancelToken cancel = cancel_;
+    if (candidate->tunes || !report().trainings.empty()) {
+      const double left = options_.budget_seconds - SecondsSince(began_);
+      if (left <= 0) {
+        Say(absl::StrCat("Not tried: ", candidate->what, ": no time is left."));
+        return absl::OkStatus();
+      }
+      cancel = cancel.Until(options_.clock, options_.clock->Now() + absl::Seconds(left / (kFinalOverTrial + untried)));
+    }
+    candidate->in_vain = Try(cancel, candidate, tried);
     RETURN_IF_ERROR(observer_.error());
-    Say(absl::StrCat("Tried in vain: ", candidate.what, ": ", why.message(), "."));
+    if (candidate->in_vain.ok()) return absl::OkStatus();
+    // What cannot be trained (a loss that became infinite, too little memory) is no reason to end.
+    const absl::Status& why = candidate->in_vain;
+    if (!absl::IsInvalidArgument(why) && !absl::IsResourceExhausted(why)) return why;
+    Say(absl::StrCat("Tried in vain: ", candidate->what, ": ", why.message(), "."));
     return absl::OkStatus();
   }
 
@@ -328,7 +324,7 @@ class Chooser {
   WorkerPool* const pool_;
   TrialObserver observer_;
   const CancelToken cancel_;
-  const Stopwatch watch_;
+  const absl::Time began_;
   AutoChoice choice_;
   Dataset inner_;  // train: four fifths of the training split; validation: the fifth that is held out
   absl::Status error_;

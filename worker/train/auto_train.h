@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "worker/backbone/backbone.h"
 #include "worker/base/cancel_token.h"
+#include "worker/base/clock.h"
 #include "worker/base/worker_pool.h"
 #include "worker/data/dataset.h"
 #include "worker/train/recipe.h"
@@ -30,9 +31,9 @@ struct RankedBackbone {
 struct TriedTraining {
   std::string backbone;
   std::string what;                 // "fine-tune the last 3 stages, sgd at 0.005, augmentation light"
-  std::optional<double> accuracy;   // on the held-out part; absent: not tried
+  std::optional<double> accuracy;   // on the held-out part; absent: not tried to an end that counts
   double standard_error = 0;
-  double seconds = 0;               // that it took, or was estimated to take; 0: not estimated, or tried in vain
+  double seconds = 0;               // that it took; 0: not tried
   bool chosen = false;
 };
 
@@ -50,18 +51,21 @@ struct AutoChoice {
 };
 
 struct AutoOptions {
-  std::vector<std::string> backbones;  // names to choose from, at least one
+  std::vector<std::string> backbones;  // names to choose from, at least one; those that compute least first
   std::function<absl::StatusOr<std::shared_ptr<const Backbone>>(const std::string& name)> load;
   int input_px = 0;                    // 0: each backbone's own
   Recipe recipe;                       // what the user chose holds for every training that is tried
   double budget_seconds = 600;         // for choosing and for the training that is chosen
   TrainOptions train;                  // budgets, limits, store and seed; the rest is set here
+  const Clock* clock = Clock::Steady();  // of the budget; outlives the choice
 };
 
 // Chooses a backbone and how to train on it. Backbones are ranked by a cross-validated linear probe on their features
 // (and LogME, You et al. 2021, arXiv:2102.11005); on the best, trainings are tried on four fifths of the training split
 // and compared on the held-out fifth, by accuracy (of a multi-label dataset by exact matches). The validation split is
-// not looked at. A training that would leave no time to train what is chosen on the whole split is not tried.
+// not looked at. Each training but the first frozen head has a share of the budget that leaves time to train it on the
+// whole split; one that is longer is stopped there, and goes on as one of the epochs that it finished (of its last
+// phase; its accuracy is that of the last of them), unless the recipe sets `epochs`.
 // `observer` is told of progress and, as warnings, of nothing: the report says it all.
 //
 // Rule of thumb, as the prior of the comparison: with few pictures a class or a good probe keep the backbone frozen,

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/data/activations.h"
 #include "worker/train/folds.h"
@@ -19,52 +20,49 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kProbeImages = 4000;  // more do not change a ranking, and LogME's cost grows with their square
+constexpr int64_t kProbeImages = 4000;  // more do not change a ranking
+constexpr int64_t kLogMeImages = 1000;  // its cost grows with their square, and it cannot be stopped
 
-// Those that compute least come first, so that a small budget has seen some.
-std::vector<std::string> ByCost(const std::vector<std::string>& backbones) {
-  std::vector<std::pair<double, std::string>> costs;
-  for (const std::string& name : backbones) {
-    const Architecture* known = FindArchitecture(name);
-    costs.emplace_back(known != nullptr ? known->gflops : 1e9, name);
-  }
-  std::sort(costs.begin(), costs.end());
-  std::vector<std::string> names;
-  for (const auto& [cost, name] : costs) names.push_back(name);
-  return names;
+// About so many, each class by its share; all if there are no more.
+std::vector<int64_t> SampleOf(const std::vector<Example>& examples, int64_t images, uint64_t seed) {
+  const double share = std::min(1.0, static_cast<double>(images) / static_cast<double>(examples.size()));
+  return StratifiedSubset(Labelling::Of(examples), share, seed);
 }
 
-std::vector<Example> Sample(const std::vector<Example>& examples, uint64_t seed) {
+std::vector<Example> Pick(const std::vector<Example>& examples, const std::vector<int64_t>& indices) {
+  std::vector<Example> picked;
+  for (const int64_t i : indices) picked.push_back(examples[i]);
+  return picked;
+}
+
+std::vector<Example> ProbeExamples(const std::vector<Example>& examples, uint64_t seed) {
   if (static_cast<int64_t>(examples.size()) <= kProbeImages) return examples;
-  const double share = static_cast<double>(kProbeImages) / static_cast<double>(examples.size());
-  std::vector<Example> sample;
-  for (const int64_t i : StratifiedSubset(Labelling::Of(examples), share, seed)) sample.push_back(examples[i]);
-  return sample;
+  return Pick(examples, SampleOf(examples, kProbeImages, seed));
 }
 
 class Ranker {
  public:
-  Ranker(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer,
-         const CancelToken& cancel)
-      : options_(options), data_(data), pool_(pool), observer_(observer), cancel_(cancel),
-        examples_(Sample(data.train, options.train.seed)) {}
+  Ranker(const AutoOptions& options, const Dataset& data, WorkerPool* pool, TrainObserver* observer)
+      : options_(options), data_(data), pool_(pool), observer_(observer),
+        examples_(ProbeExamples(data.train, options.train.seed)) {}
 
-  absl::StatusOr<RankedBackbone> Rank(const std::string& name) {
-    Stopwatch watch;
+  absl::StatusOr<RankedBackbone> Rank(const std::string& name, const CancelToken& cancel) {
+    const absl::Time began = options_.clock->Now();
     ASSIGN_OR_RETURN(const auto backbone, options_.load(name));
-    ASSIGN_OR_RETURN(const at::Tensor features, Features(backbone));
+    ASSIGN_OR_RETURN(const at::Tensor features, Features(backbone, cancel));
     const auto classes = static_cast<int>(data_.class_names.size());
     const Labelling labels = Labelling::Of(examples_);
     const int folds = std::min<int>(kRankingFolds, static_cast<int>(examples_.size()));
     ASSIGN_OR_RETURN(const CrossValidation probe, CrossValidateProbe(features, labels, classes, folds,
-                                                                     options_.train.seed, {}, pool_, cancel_));
+                                                                     options_.train.seed, {}, pool_, cancel));
+    RETURN_IF_ERROR(cancel.status());
     RankedBackbone ranked;
     ranked.name = name;
     ranked.accuracy = probe.mean;
     ranked.standard_deviation = probe.standard_deviation;
     ranked.log_loss = probe.log_loss;
-    ASSIGN_OR_RETURN(ranked.log_me, LogMe(features, labels, classes));
-    ranked.seconds = watch.seconds();
+    ASSIGN_OR_RETURN(ranked.log_me, SampledLogMe(features, classes));
+    ranked.seconds = absl::ToDoubleSeconds(options_.clock->Now() - began);
     return ranked;
   }
 
@@ -72,7 +70,7 @@ class Ranker {
   const absl::Status& observer_error() const { return observer_error_; }
 
  private:
-  absl::StatusOr<at::Tensor> Features(const std::shared_ptr<const Backbone>& backbone) {
+  absl::StatusOr<at::Tensor> Features(const std::shared_ptr<const Backbone>& backbone, const CancelToken& cancel) {
     Activations::Options o;
     o.backbone = backbone;
     ASSIGN_OR_RETURN(o.preprocessing, backbone->PreprocessingFor(options_.input_px));
@@ -85,7 +83,7 @@ class Ranker {
     o.seed = options_.train.seed;
     Activations activations(o, &examples_, data_.read);
     ProgressReport report(observer_, absl::StrCat("features of ", backbone->name()));
-    RETURN_IF_ERROR(activations.Fill(pool_, cancel_, [&](int64_t done) {
+    RETURN_IF_ERROR(activations.Fill(pool_, cancel, [&](int64_t done) {
       observer_error_.Update(report(done, activations.size()));
       return observer_error_;
     }));
@@ -94,11 +92,23 @@ class Ranker {
     return activations.Gather(all.data(), activations.size());
   }
 
+  absl::StatusOr<double> SampledLogMe(const at::Tensor& features, int classes) {
+    if (static_cast<int64_t>(examples_.size()) <= kLogMeImages) {
+      return LogMe(features, Labelling::Of(examples_), classes);
+    }
+    const std::vector<int64_t> sample = SampleOf(examples_, kLogMeImages, options_.train.seed);
+    at::Tensor rows;
+    RETURN_IF_ERROR(TryTorch("take a sample of the features", [&] {
+      rows = features.index_select(0, at::tensor(at::ArrayRef<int64_t>(sample), at::kLong));
+      return absl::OkStatus();
+    }));
+    return LogMe(rows, Labelling::Of(Pick(examples_, sample)), classes);
+  }
+
   const AutoOptions& options_;
   const Dataset& data_;
   WorkerPool* const pool_;
   TrainObserver* const observer_;
-  const CancelToken cancel_;
   const std::vector<Example> examples_;
   absl::Status observer_error_;
 };
@@ -110,25 +120,28 @@ bool CannotBeUsed(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<BackboneRanking> RankBackbones(const AutoOptions& options, const Dataset& data, double seconds,
+absl::StatusOr<BackboneRanking> RankBackbones(const AutoOptions& options, const Dataset& data, absl::Time deadline,
                                               WorkerPool* pool, TrainObserver* observer, const CancelToken& cancel) {
-  const Stopwatch watch;
-  Ranker ranker(options, data, pool, observer, cancel);
+  Ranker ranker(options, data, pool, observer);
   BackboneRanking ranking;
-  const std::vector<std::string> names = ByCost(options.backbones);
+  const std::vector<std::string>& names = options.backbones;
   absl::Status last_error = absl::InvalidArgumentError("backbone: none is installed");
   for (size_t i = 0; i < names.size(); ++i) {
-    if (!ranking.backbones.empty() && watch.seconds() > seconds) {
-      ranking.left_out.push_back(absl::StrCat("Left out for want of time: ", names.size() - i, " of ", names.size(),
-                                              " backbones, those that compute most."));
-      break;
-    }
-    const absl::StatusOr<RankedBackbone> ranked = ranker.Rank(names[i]);
+    const bool has_one = !ranking.backbones.empty();
+    const absl::StatusOr<RankedBackbone> ranked =
+        has_one && options.clock->Now() >= deadline
+            ? absl::DeadlineExceededError("time is over")
+            : ranker.Rank(names[i], has_one ? cancel.Until(options.clock, deadline) : cancel);
     if (ranked.ok()) {
       ranking.backbones.push_back(*ranked);
       continue;
     }
     RETURN_IF_ERROR(ranker.observer_error());
+    if (has_one && absl::IsDeadlineExceeded(ranked.status())) {
+      ranking.left_out.push_back(absl::StrCat("Left out for want of time: ", names.size() - i, " of ", names.size(),
+                                              " backbones, the last in order of computation."));
+      break;
+    }
     if (!CannotBeUsed(ranked.status())) return ranked.status();
     ranking.left_out.push_back(absl::StrCat("Left out ", names[i], ": ", ranked.status().message(), "."));
     last_error = ranked.status();

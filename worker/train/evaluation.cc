@@ -79,10 +79,10 @@ void FillMultiLabel(const std::vector<float>& logits, const Labelling& labels, E
     total.false_negatives += counts.false_negatives;
     classes_with_pictures += m.support > 0;
     all.mean_average_precision += m.average_precision;
-    all.macro_f1 += m.f1 / static_cast<double>(k);
   }
   all.mean_average_precision = Ratio(all.mean_average_precision, static_cast<double>(classes_with_pictures));
   all.micro_f1 = total.f1();
+  all.macro_f1 = MacroF1(*e);
   all.hamming_loss = Ratio(static_cast<double>(total.wrong()), static_cast<double>(n * k));
 }
 
@@ -193,6 +193,12 @@ LossAndAccuracy MeasureLogits(int classes, const Labelling& labels, const std::v
   GRAFT_CHECK(logits.size() == labels.size() * k);
   if (labels.multi_label()) return SumAnyNumber(logits, labels, k, 1).Mean();
   return SumOneEach(Softmax(logits, classes, 1), labels.one_each(), k, nullptr).Mean();
+}
+
+double MacroF1(const Evaluation& evaluation) {
+  double mean = 0;
+  for (const ClassMetrics& m : evaluation.classes) mean += m.f1 / static_cast<double>(evaluation.classes.size());
+  return mean;
 }
 
 double AveragePrecision(const std::vector<float>& scores, const std::vector<bool>& relevant) {

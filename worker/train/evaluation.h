@@ -68,6 +68,9 @@ struct LossAndAccuracy {
 };
 LossAndAccuracy MeasureLogits(int classes, const Labelling& labels, const std::vector<float>& logits);
 
+// Mean over all classes of their F1: scikit-learn's f1_score(average="macro").
+double MacroF1(const Evaluation& evaluation);
+
 // Sum over the distinct scores, from the highest, of the precision at it times the recall that it adds: scikit-learn's
 // average_precision_score. 0 when none is relevant. `scores` without NaN.
 double AveragePrecision(const std::vector<float>& scores, const std::vector<bool>& relevant);

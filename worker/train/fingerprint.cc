@@ -13,7 +13,7 @@ std::string Fingerprint(const TrainOptions& options, const Dataset& data, int po
   const EarlyStopping& stop = options.early_stopping;
   const char* const device = options.backbone->device().is_cuda() ? "cuda" : "cpu";
   const HeadOptions& head = options.head;
-  sha.Update(absl::StrCat(kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed, " ", pool_size,
+  sha.Update(absl::StrCat("training 2 ", kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed, " ", pool_size,
                           " ", KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
                           HeadTypeName(head.type), " ", head.hidden_width, " ", head.standardize, " ", stop.patience,
                           " ", static_cast<int>(stop.metric), " ", static_cast<int>(options.class_balance), " ",

@@ -90,6 +90,11 @@ std::vector<Curve> CurvesWithout(size_t left_out, std::vector<Sample> samples) {
 
 }  // namespace
 
+double StandardError(double error, int64_t images) {
+  const double n = static_cast<double>(images) + 4, p = (error * static_cast<double>(images) + 2) / n;
+  return std::sqrt(p * (1 - p) / n);
+}
+
 CurveForecast ForecastTwice(const std::vector<CurvePoint>& points) {
   const bool weighted =
       std::all_of(points.begin(), points.end(), [](const CurvePoint& p) { return p.standard_deviation > 0; });

@@ -9,7 +9,7 @@ namespace graft {
 struct CurvePoint {
   int64_t images = 0;
   double error = 0;
-  double standard_deviation = 0;  // over repeats; 0: not known
+  double standard_deviation = 0;  // of the error; 0: not known
 };
 
 // error(n) = a + b * n^-c with a >= 0, b >= 0, 0 < c <= 2. b = 0: more pictures did not help.
@@ -19,6 +19,11 @@ struct CurveForecast {
   double error_at_twice = 0;  // at twice the largest `images`
   double low = 0, high = 0;   // a rough range around it, not a 95 % interval
 };
+
+// Of an error that was measured on `images` pictures: the binomial one, with two wrong and two right pictures more, so
+// that it is never 0 (Agresti and Coull 1998, Approximate is better than "exact" for interval estimation of binomial
+// proportions).
+double StandardError(double error, int64_t images);
 
 // Least squares, weighted by 1 / standard_deviation^2 when every point has one, else unweighted. Deterministic.
 //

@@ -302,20 +302,4 @@ absl::StatusOr<CrossValidation> CrossValidateProbe(const at::Tensor& features, c
   return result;
 }
 
-absl::StatusOr<double> ChooseL2(const at::Tensor& features, const Labelling& labels, int classes,
-                                const std::vector<double>& ladder, int folds, uint64_t seed,
-                                LinearProbeOptions options, WorkerPool* pool, const CancelToken& cancel) {
-  if (ladder.empty()) return absl::InvalidArgumentError("ladder: got no values, want at least one");
-  double best_loss = std::numeric_limits<double>::infinity(), best = 0;
-  for (const double l2 : ladder) {
-    options.l2 = l2;
-    ASSIGN_OR_RETURN(const CrossValidation validation,
-                     CrossValidateProbe(features, labels, classes, folds, seed, options, pool, cancel));
-    if (validation.log_loss > best_loss || (validation.log_loss == best_loss && l2 < best)) continue;
-    best_loss = validation.log_loss;
-    best = l2;
-  }
-  return best;
-}
-
 }  // namespace graft

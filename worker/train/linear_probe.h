@@ -48,17 +48,10 @@ struct CrossValidation {
 };
 
 // Fits a probe for each of the StratifiedFolds() without that fold's rows, standardisation included, and predicts them.
-// The folds run side by side on `pool`; the result does not depend on its size.
+// The folds run side by side on `pool`, each with two copies of its rows; the result does not depend on its size.
 //   InvalidArgument  as FitLinearProbe(), and folds outside [2, n];  others as FitLinearProbe()
 absl::StatusOr<CrossValidation> CrossValidateProbe(const at::Tensor& features, const Labelling& labels, int classes,
                                                    int folds, uint64_t seed, const LinearProbeOptions& options,
                                                    WorkerPool* pool, const CancelToken& cancel);
-
-// The value of `ladder` with the smallest cross-validated log-loss (smoother than accuracy), of equals the largest.
-// options.l2 is not used.
-//   InvalidArgument  an empty ladder, and as CrossValidateProbe();  others as CrossValidateProbe()
-absl::StatusOr<double> ChooseL2(const at::Tensor& features, const Labelling& labels, int classes,
-                                const std::vector<double>& ladder, int folds, uint64_t seed,
-                                LinearProbeOptions options, WorkerPool* pool, const CancelToken& cancel);
 
 }  // namespace graft

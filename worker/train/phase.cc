@@ -1,6 +1,8 @@
 #include "worker/train/phase.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -113,12 +115,25 @@ absl::StatusOr<std::vector<Phase>> Gradual(const Recipe& recipe, const Backbone&
   return phases;
 }
 
-std::vector<Phase> Scratch(const Recipe& recipe) {
+std::vector<Phase> Scratch(const Recipe& recipe, const Backbone& backbone) {
   Phase scratch = LastPhase("scratch", recipe);
   scratch.split_point = 0;
   scratch.backbone_learning_rate = recipe.learning_rate;
-  scratch.batch_norm = BatchNormPolicy::kTrainUnfrozen;
+  // Without batch norm there are no statistics to learn, and all threads train.
+  const bool has_batch_norm = backbone.architecture().norm_epsilon > 0;
+  scratch.batch_norm = has_batch_norm ? BatchNormPolicy::kTrainUnfrozen : BatchNormPolicy::kEval;
   return {scratch};
+}
+
+absl::StatusOr<std::vector<Phase>> PhasesOf(const Recipe& recipe, const Backbone& backbone) {
+  if (recipe.strategy == Strategy::kFrozenHead) return FrozenHead(recipe, backbone);
+  if (!backbone.architecture().trainable) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("backbone: ", backbone.name(), " can only be used frozen; want strategy frozen-head"));
+  }
+  if (recipe.strategy == Strategy::kFineTune) return FineTune(recipe, backbone);
+  if (recipe.strategy == Strategy::kGradual) return Gradual(recipe, backbone);
+  return Scratch(recipe, backbone);
 }
 
 }  // namespace
@@ -127,6 +142,11 @@ Phase WithLearningRate(Phase phase, double head_learning_rate) {
   phase.backbone_learning_rate = head_learning_rate * (phase.backbone_learning_rate / phase.head_learning_rate);
   phase.head_learning_rate = head_learning_rate;
   return phase;
+}
+
+double LearningRateOf(int stage, const std::set<int>& trained, const Phase& phase) {
+  const auto later = static_cast<double>(std::distance(trained.upper_bound(stage), trained.end()));
+  return phase.backbone_learning_rate * std::pow(phase.stage_decay, later);
 }
 
 std::string KeyOf(const Phase& p) {
@@ -145,14 +165,14 @@ std::string KeyOf(const Phase& p) {
 }
 
 absl::StatusOr<std::vector<Phase>> MakePhases(const Recipe& recipe, const Backbone& backbone) {
-  if (recipe.strategy == Strategy::kFrozenHead) return FrozenHead(recipe, backbone);
-  if (!backbone.architecture().trainable) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("backbone: ", backbone.name(), " can only be used frozen; want strategy frozen-head"));
+  ASSIGN_OR_RETURN(std::vector<Phase> phases, PhasesOf(recipe, backbone));
+  for (const Phase& phase : phases) {
+    const double warmup = phase.schedule.warmup_epochs;
+    if (warmup < phase.epochs) continue;
+    return absl::InvalidArgumentError(absl::StrCat("schedule.warmup_epochs: got ", warmup, ", want less than ",
+                                                   phase.epochs, ", the epochs of phase ", phase.name));
   }
-  if (recipe.strategy == Strategy::kFineTune) return FineTune(recipe, backbone);
-  if (recipe.strategy == Strategy::kGradual) return Gradual(recipe, backbone);
-  return Scratch(recipe);
+  return phases;
 }
 
 }  // namespace graft

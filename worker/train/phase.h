@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,10 @@ struct Phase {
 // The phase at another rate of its head; the backbone's keeps its ratio to it.
 Phase WithLearningRate(Phase phase, double head_learning_rate);
 
+// Of an unfrozen stage. Each stage with parameters, `trained`, learns at the rate of the next one times the phase's
+// stage_decay (Howard and Ruder 2018, arXiv:1801.06146); the last one at the phase's rate.
+double LearningRateOf(int stage, const std::set<int>& trained, const Phase& phase);
+
 // Equal for phases that train alike and only for them, whatever they are called; not for people.
 std::string KeyOf(const Phase& phase);
 
@@ -49,7 +54,8 @@ std::string KeyOf(const Phase& phase);
 // wreck the backbone (Chollet 2016; Kumar et al. 2022, arXiv:2202.10054). SCRATCH wants an untrained backbone
 // (Backbone::Untrained).
 //   InvalidArgument  unfreeze_stages is more than the backbone has; unfreeze_from is none of them; the backbone can only
-//                    be used frozen and the strategy is another; GRADUAL has fewer epochs than stages to unfreeze
+//                    be used frozen and the strategy is another; GRADUAL has fewer epochs than stages to unfreeze; a
+//                    warm-up is not shorter than its phase
 absl::StatusOr<std::vector<Phase>> MakePhases(const Recipe& recipe, const Backbone& backbone);
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,17 +19,15 @@ namespace {
 
 constexpr uint64_t kDropoutStream = 0x64726f70;       // "drop": keys of other users of CounterRandom differ
 
-// Each stage further from the head learns more slowly by the decay: the last unfrozen one at the phase's rate.
 std::unique_ptr<Optimizer> MakeOptimizer(const Phase& phase, const Suffix& suffix) {
   const std::vector<Suffix::Parameter> all = suffix.Parameters();
-  int last_stage = 0;
+  std::set<int> stages;
   for (const Suffix::Parameter& p : all) {
-    if (!p.in_head) last_stage = std::max(last_stage, p.stage);
+    if (!p.in_head) stages.insert(p.stage);
   }
   std::vector<Optimizer::Parameter> parameters;
   for (const Suffix::Parameter& p : all) {
-    const double rate = p.in_head ? phase.head_learning_rate
-                                  : phase.backbone_learning_rate * std::pow(phase.stage_decay, last_stage - p.stage);
+    const double rate = p.in_head ? phase.head_learning_rate : LearningRateOf(p.stage, stages, phase);
     parameters.push_back({p.name, p.value, rate, p.decays ? phase.weight_decay : 0.0});
   }
   return Optimizer::Create(phase.optimizer, std::move(parameters));
@@ -76,6 +75,7 @@ struct PhaseRun::Batch {
 struct PhaseRun::Step {
   int64_t view = 0;
   std::vector<Batch> batches;
+  bool piecemeal = false; // more rows than a window has: each batch's are computed when it is its turn
   double weight = 0;      // what the summed loss is divided by
   EpochTotals totals;     // of the last ComputeGradients()
   bool overflowed = false;
@@ -124,8 +124,8 @@ int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
   return phase.batch_norm == BatchNormPolicy::kTrainUnfrozen && end + 1 == count ? count : end;
 }
 
-// Whole steps whose activations are computed together, by all threads, before they are trained on. An epoch's windows
-// begin at the same pictures whether it was interrupted or not.
+// Whole steps, of no more than a window each, whose activations are computed together, by all threads, before they are
+// trained on. An epoch's windows begin at the same pictures whether it was interrupted or not.
 int64_t PhaseRun::WindowEnd(int64_t images, int64_t begin, int64_t count) const {
   const int64_t step = std::max<int64_t>(1, StepEnd(0, count));
   const int64_t window = std::max<int64_t>(1, images / step) * step;
@@ -236,6 +236,14 @@ absl::Status PhaseRun::RunBatch(const Activations& activations, const Step& step
   return absl::OkStatus();
 }
 
+// Copies of what is learned without gradients.
+std::map<std::string, at::Tensor> PhaseRun::Statistics() const {
+  std::map<std::string, at::Tensor> copies = suffix_->State();
+  for (const Suffix::Parameter& p : parameters_) copies.erase(p.name);
+  for (auto& [name, value] : copies) value = value.clone();
+  return copies;
+}
+
 void PhaseRun::SumGradients() {
   torch::NoGradGuard no_grad;
   for (auto& sources : replica_parameters_) {
@@ -277,10 +285,16 @@ double PhaseRun::FinishGradients() {
   return norm;
 }
 
-absl::StatusOr<double> PhaseRun::ComputeGradients(const Activations& activations, Step* step) {
+absl::StatusOr<double> PhaseRun::ComputeGradients(Activations* activations, const CancelToken& cancel, Step* step) {
   step->totals = EpochTotals();
   for (Suffix::Parameter& p : parameters_) p.value.mutable_grad().reset();
-  for (const Batch& batch : step->batches) RETURN_IF_ERROR(RunBatch(activations, *step, batch, &step->totals));
+  for (const Batch& batch : step->batches) {
+    RETURN_IF_ERROR(cancel.status());
+    if (step->piecemeal) {
+      RETURN_IF_ERROR(activations->Prepare(step->view, batch.indices, batch.n, pool_, cancel));
+    }
+    RETURN_IF_ERROR(RunBatch(*activations, *step, batch, &step->totals));
+  }
   RETURN_IF_ERROR(TryTorch("sum the gradients", [&] {
     SumGradients();
     step->overflowed = !std::isfinite(FinishGradients());
@@ -295,25 +309,37 @@ absl::StatusOr<double> PhaseRun::ComputeGradients(const Activations& activations
 absl::StatusOr<EpochTotals> PhaseRun::TrainStep(Epoch* epoch, int64_t begin, double factor,
                                                 const CancelToken& cancel) {
   RETURN_IF_ERROR(cancel.status());
-  const Activations& activations = *epoch->activations;
+  Activations* const activations = epoch->activations;
   const std::vector<int64_t>& order = *epoch->order;
   const auto count = static_cast<int64_t>(order.size());
-  if (begin >= epoch->prepared) RETURN_IF_ERROR(PrepareWindow(begin, cancel, epoch));
   Step step;
   step.view = epoch->view;
+  ASSIGN_OR_RETURN(const int64_t window, activations->WindowImages());
+  step.piecemeal = StepEnd(0, count) > std::max<int64_t>(window, options_.phase.batch_size);
+  if (!step.piecemeal && begin >= epoch->prepared) RETURN_IF_ERROR(PrepareWindow(begin, cancel, epoch));
   RETURN_IF_ERROR(TryTorch("plan a step", [&] {
-    Plan(activations, epoch->index, begin, StepEnd(begin, count), order.data(), &step);
+    Plan(*activations, epoch->index, begin, StepEnd(begin, count), order.data(), &step);
     return absl::OkStatus();
   }));
   // A batch of classes that all weigh nothing teaches nothing.
   if (step.weight > 0) {
+    // A step that is left early leaves no trace: a drain saves a state then.
+    std::map<std::string, at::Tensor> statistics;
+    if (options_.phase.batch_norm == BatchNormPolicy::kTrainUnfrozen && step.batches.size() > 1) {
+      RETURN_IF_ERROR(TryTorch("keep the statistics", [&] {
+        statistics = Statistics();
+        return absl::OkStatus();
+      }));
+    }
     EpochTotals first;
     bool is_first = true;
-    RETURN_IF_ERROR(optimizer_->Step(factor, [&]() -> absl::StatusOr<double> {
-      absl::StatusOr<double> loss = ComputeGradients(activations, &step);
+    const absl::Status stepped = optimizer_->Step(factor, [&]() -> absl::StatusOr<double> {
+      absl::StatusOr<double> loss = ComputeGradients(activations, cancel, &step);
       if (std::exchange(is_first, false)) first = step.totals;
       return loss;
-    }).status());
+    }).status();
+    if (!stepped.ok() && !statistics.empty()) RETURN_IF_ERROR(suffix_->LoadState(statistics).status());
+    RETURN_IF_ERROR(stepped);
     step.totals = first;
   } else {
     for (const Batch& batch : step.batches) step.totals.images += batch.n;

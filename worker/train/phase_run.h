@@ -96,10 +96,11 @@ class PhaseRun {
   int64_t WindowEnd(int64_t images, int64_t begin, int64_t count) const;
   absl::Status PrepareWindow(int64_t begin, const CancelToken& cancel, Epoch* epoch);
   void Plan(const Activations& activations, int epoch, int64_t begin, int64_t end, const int64_t* order, Step* step);
-  absl::StatusOr<double> ComputeGradients(const Activations& activations, Step* step);
+  absl::StatusOr<double> ComputeGradients(Activations* activations, const CancelToken& cancel, Step* step);
   absl::Status RunBatch(const Activations& activations, const Step& step, const Batch& batch, EpochTotals* sum);
   absl::Status RunShard(Suffix* replica, const Activations& activations, const Step& step, const Batch& batch,
                         int64_t begin, int64_t end, EpochTotals* totals);
+  std::map<std::string, at::Tensor> Statistics() const;
   void SumGradients();
   double FinishGradients();
 

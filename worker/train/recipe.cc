@@ -27,7 +27,9 @@ std::string Text(OptimizerKind value) { return OptimizerName(value); }
 std::string Text(ScheduleKind value) {
   return std::array{"constant", "step", "cosine", "one-cycle"}[static_cast<size_t>(value)];
 }
-std::string Text(StopMetric value) { return value == StopMetric::kLoss ? "loss" : "accuracy"; }
+std::string Text(StopMetric value) {
+  return std::array{"loss", "accuracy", "macro-f1"}[static_cast<size_t>(value)];
+}
 std::string Text(ClassBalance value) {
   return std::array{"none", "weights", "sampling"}[static_cast<size_t>(value)];
 }
@@ -79,6 +81,18 @@ void CheckTraining(const Recipe& r, Violations* v) {
   v->Range("checkpoint_seconds", r.checkpoint_seconds, 1.0, 86400.0);
 }
 
+// A line search compares losses: all of a phase must be of the same pictures and the same network.
+void CheckNoise(const Recipe& r, Violations* v) {
+  if (r.optimizer.kind != OptimizerKind::kLbfgs || r.strategy != Strategy::kFrozenHead) return;
+  constexpr const char* kWhy = " with L-BFGS, whose loss must be without noise";
+  v->Want(!(r.head.dropout > 0), "head.dropout", r.head.dropout, absl::StrCat("0", kWhy));
+  v->Want(r.class_balance != ClassBalance::kSampling, "class_balance", Text(r.class_balance),
+          absl::StrCat("none or weights", kWhy));
+  if (r.augment == AugmentSpec()) return;
+  const std::string got = r.augmentation == "none" ? ": got some" : absl::StrCat(".preset: got ", r.augmentation);
+  v->Add(absl::StrCat("augmentation", got, ", want none", kWhy));
+}
+
 void CheckRegularization(const Recipe& r, Violations* v) {
   v->Range("optimizer.weight_decay", r.weight_decay, 0.0, 1.0);
   v->Want(r.label_smoothing >= 0 && r.label_smoothing < 1, "regularization.label_smoothing", r.label_smoothing,
@@ -122,6 +136,7 @@ absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultVal
     }
   });
   CheckTraining(full, &violations);
+  CheckNoise(full, &violations);
   CheckRegularization(full, &violations);
   CheckMeasuring(full, &violations);
   violations.Add("", full.head.Validate());
@@ -135,6 +150,18 @@ absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultVal
   violations.Add("augmentation.", full.augment.Validate());
   RETURN_IF_ERROR(violations.status());
   return full;
+}
+
+std::vector<DefaultValue> PresetValues(const Recipe& with_defaults) {
+  if (with_defaults.augment == AugmentSpec()) return {};
+  Recipe recipe = with_defaults;
+  const std::string source = absl::StrCat("preset ", recipe.augmentation);
+  std::vector<DefaultValue> values;
+  ForEachOption(recipe, [&](const char* path, auto& field, const auto& otherwise) {
+    const bool implied = otherwise.source == nullptr && otherwise.only == nullptr && recipe.chosen.count(path) == 0;
+    if (implied) values.push_back({path, Text(field), source});
+  });
+  return values;
 }
 
 absl::Status CheckForLabels(const Recipe& recipe, bool multi_label) {

@@ -23,7 +23,7 @@ enum class Strategy {
   kGradual,   // as kFineTune, with one stage more in each phase (Howard and Ruder 2018, arXiv:1801.06146)
 };
 
-enum class StopMetric { kLoss, kAccuracy };
+enum class StopMetric { kLoss, kAccuracy, kMacroF1 };
 
 // Ends a phase when a metric of held-out training pictures no longer improves, and goes back to its best weights
 // (Prechelt 1998). The validation split stays unseen by this choice.
@@ -59,7 +59,7 @@ struct Recipe {
   ClassBalance class_balance = ClassBalance::kNone;
   Precision precision = Precision::kAuto;
   double checkpoint_seconds = 0;
-  int folds = 0;               // of the head's cross-validation; 0: none
+  int folds = 0;               // of a linear probe's cross-validation; 0: none
   double precision_target = 0; // of the classes' thresholds
   int learning_curve = 0;      // subsets; 0: none
 
@@ -77,6 +77,10 @@ struct DefaultValue {
 // The recipe with every default filled in, and which they were (if `defaults` is not null), in the order of the options.
 //   InvalidArgument  every violation, one a line, by path: "optimizer.momentum: got 1.5, want 0 <= momentum < 1"
 absl::StatusOr<Recipe> WithDefaults(const Recipe& recipe, std::vector<DefaultValue>* defaults = nullptr);
+
+// With augmentation, what its preset gives those of its numbers that were not chosen. WithDefaults() does not name them:
+// a spec without them repeats the preset.
+std::vector<DefaultValue> PresetValues(const Recipe& with_defaults);
 
 // What a dataset's kind does not allow; more than WithDefaults() can know.
 //   InvalidArgument  every violation, one a line, by path: class_balance is sampling with a multi-label dataset

@@ -38,13 +38,14 @@ void ForEachOption(Recipe& r, Visit&& visit) {
   option("head.standardize", r.head.standardize, !scratch,
          scratch ? kOff : "LeCun et al. 1998, Efficient BackProp, section 4.3",
          when(!scratch, "it only with a pretrained backbone"));
-  option("head.dropout", r.head.dropout, mlp ? 0.5 : 0.0, mlp ? "Chollet 2016: Dropout(0.5)" : kOff);
 
   option("optimizer.type", r.optimizer.kind, OptimizerKind::kSgd,
          "torchvision references/classification/train.py; PyTorch transfer-learning tutorial");
   const OptimizerKind kind = r.optimizer.kind;
   const bool sgd = kind == OptimizerKind::kSgd, adamw = kind == OptimizerKind::kAdamW;
   const bool rmsprop = kind == OptimizerKind::kRmsProp, lbfgs = kind == OptimizerKind::kLbfgs;
+  const bool drops = mlp && !lbfgs;
+  option("head.dropout", r.head.dropout, drops ? 0.5 : 0.0, drops ? "Chollet 2016: Dropout(0.5)" : kOff);
   option("optimizer.momentum", r.optimizer.momentum, sgd ? 0.9 : 0.0,
          sgd ? "PyTorch transfer-learning tutorial" : "Keras RMSprop",
          when(sgd || rmsprop, "it only with SGD and RMSprop"));
@@ -118,19 +119,23 @@ void ForEachOption(Recipe& r, Visit&& visit) {
          frozen ? kOff : "random crops and flips: every ImageNet recipe since AlexNet");
   const absl::StatusOr<AugmentSpec> preset = AugmentPreset(r.augmentation);
   const AugmentSpec base = preset.ok() ? *preset : AugmentSpec();
-  r.augment.crop_scale_max = base.crop_scale_max;
-  r.augment.rand_augment_ops = base.rand_augment_ops;
-  r.augment.rand_augment_magnitude = base.rand_augment_magnitude;
   r.augment.trivial_augment = base.trivial_augment;
   constexpr const char* kPreset = nullptr;
   option("augmentation.crop_scale_min", r.augment.crop_scale_min, base.crop_scale_min, kPreset);
-  option("augmentation.crop_ratio", r.augment.crop_ratio, base.crop_ratio, kPreset);
+  const bool crops = r.augment.crops();
+  const char* const cropping = when(crops, "it only with augmentation.crop_scale_min below 1");
+  option("augmentation.crop_scale_max", r.augment.crop_scale_max, crops ? base.crop_scale_max : 1.0, kPreset, cropping);
+  option("augmentation.crop_ratio", r.augment.crop_ratio, crops ? base.crop_ratio : 1.0, kPreset, cropping);
   option("augmentation.horizontal_flip", r.augment.horizontal_flip, base.horizontal_flip, kPreset);
   option("augmentation.vertical_flip", r.augment.vertical_flip, base.vertical_flip, kPreset);
   option("augmentation.rotation_degrees", r.augment.rotation_degrees, base.rotation_degrees, kPreset);
   option("augmentation.shift", r.augment.shift, base.shift, kPreset);
   option("augmentation.shear_degrees", r.augment.shear_degrees, base.shear_degrees, kPreset);
   option("augmentation.zoom", r.augment.zoom, base.zoom, kPreset);
+  option("augmentation.rand_augment_ops", r.augment.rand_augment_ops, base.rand_augment_ops, kPreset,
+         when(!base.trivial_augment, "it only without the trivial-augment preset"));
+  option("augmentation.rand_augment_magnitude", r.augment.rand_augment_magnitude, base.rand_augment_magnitude, kPreset,
+         when(r.augment.rand_augment_ops != 0, "it only with augmentation.rand_augment_ops"));
   option("augmentation.brightness", r.augment.brightness, base.brightness, kPreset);
   option("augmentation.contrast", r.augment.contrast, base.contrast, kPreset);
   option("augmentation.saturation", r.augment.saturation, base.saturation, kPreset);

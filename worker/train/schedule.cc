@@ -12,7 +12,7 @@
 namespace graft {
 namespace {
 
-constexpr double kMaxEpochs = 10'000;  // more than a phase may have
+constexpr double kMaxEpochs = 10'000, kMaxWarmupEpochs = 1000;
 
 int64_t StepsOf(double epochs, int64_t steps_per_epoch) {
   return std::llround(epochs * static_cast<double>(steps_per_epoch));
@@ -39,7 +39,8 @@ absl::Status ScheduleOptions::Validate() const {
   const auto check = [&violations](bool valid, const char* field, double got, const auto&... want) {
     if (!valid) violations.push_back(absl::StrCat(field, ": got ", got, ", want ", want...));
   };
-  check(warmup_epochs >= 0 && warmup_epochs <= kMaxEpochs, "warmup_epochs", warmup_epochs, "0 to ", kMaxEpochs);
+  check(warmup_epochs >= 0 && warmup_epochs <= kMaxWarmupEpochs, "warmup_epochs", warmup_epochs, "0 to ",
+        kMaxWarmupEpochs);
   check(kind != ScheduleKind::kOneCycle || warmup_epochs == 0, "warmup_epochs", warmup_epochs,
         "0 with one-cycle, which has its own");
   check(step_epochs > 0 && step_epochs <= kMaxEpochs, "step_epochs", step_epochs, "0 < step_epochs <= ", kMaxEpochs);

@@ -50,4 +50,26 @@ std::vector<ClassThreshold> ThresholdsForPrecision(const std::vector<float>& pro
   return thresholds;
 }
 
+std::vector<ClassThreshold> MeasureThresholds(std::vector<ClassThreshold> thresholds,
+                                              const std::vector<float>& probabilities, const Labelling& labels) {
+  const size_t k = thresholds.size();
+  GRAFT_CHECK(probabilities.size() == labels.size() * k);
+  for (size_t c = 0; c < k; ++c) {
+    ClassThreshold& t = thresholds[c];
+    if (!t.reachable) continue;
+    int64_t hits = 0, predicted = 0, support = 0;
+    for (size_t i = 0; i < labels.size(); ++i) {
+      const bool is_class = labels.Has(i, static_cast<int>(c)), passes = probabilities[i * k + c] >= t.threshold;
+      hits += is_class && passes;
+      predicted += passes;
+      support += is_class;
+    }
+    t.precision = predicted > 0 ? static_cast<double>(hits) / static_cast<double>(predicted) : 0;
+    t.recall = support > 0 ? static_cast<double>(hits) / static_cast<double>(support) : 0;
+    t.predicted = predicted;
+    t.precision_interval = WilsonInterval(hits, predicted);
+  }
+  return thresholds;
+}
+
 }  // namespace graft

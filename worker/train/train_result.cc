@@ -32,12 +32,12 @@ class Result {
     result.split_point = split_point_;
     ASSIGN_OR_RETURN(result.assessment, AssessWeights(trained.weights, trained.validation_logits, test.get()));
     RETURN_IF_ERROR(Probe(&result.assessment));
-    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(trained.weights, result.assessment));
+    ASSIGN_OR_RETURN(result.checkpoint, MakeCheckpoint(trained, trained.weights, result.assessment));
     if (trained.last_weights.empty()) return result;
     ASSIGN_OR_RETURN(result.last_assessment,
                      AssessWeights(trained.last_weights, trained.last_validation_logits, test.get()));
     result.assessment.last_accuracy = result.last_assessment.evaluation.accuracy;
-    ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(trained.last_weights, result.last_assessment));
+    ASSIGN_OR_RETURN(result.last_checkpoint, MakeCheckpoint(trained, trained.last_weights, result.last_assessment));
     return result;
   }
 
@@ -73,7 +73,8 @@ class Result {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::string> MakeCheckpoint(const Weights& weights, const Assessment& assessment) {
+  absl::StatusOr<std::string> MakeCheckpoint(const TrainedWeights& trained, const Weights& weights,
+                                             const Assessment& assessment) {
     std::string bytes;
     RETURN_IF_ERROR(TryTorch("write the checkpoint", [&]() -> absl::Status {
       torch::NoGradGuard no_grad;
@@ -87,6 +88,7 @@ class Result {
       c.preprocessing = options_.preprocessing;
       c.temperature = assessment.calibration.temperature;
       c.training_config = options_.training_config;
+      c.found_rates = trained.found_rates;
       c.weights = weights;
       Suffix suffix(*options_.backbone, split_point_, options_.head, num_classes(), 0);
       RETURN_IF_ERROR(LoadWhole(weights, &suffix));

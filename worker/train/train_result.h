@@ -19,6 +19,7 @@ namespace graft {
 struct TrainedWeights {
   std::map<std::string, at::Tensor> weights;      // the model's
   std::vector<float> validation_logits;           // of them, row-major [validation][classes]
+  std::map<std::string, double> found_rates;      // TrainState's
   // Of the last epoch, when early stopping went back to a better one; else empty.
   std::map<std::string, at::Tensor> last_weights;
   std::vector<float> last_validation_logits;

@@ -1,6 +1,7 @@
 #include "worker/train/train_state.h"
 
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ void ForEachField(State& s, Visit&& visit) {
   visit("epoch", s.epoch);
   visit("rate_tested", s.rate_tested);
   visit("found_rate", s.found_rate);
+  visit("found_rate.", s.found_rates);
   visit("loss", s.totals.loss);
   visit("weight", s.totals.weight);
   visit("correct", s.totals.correct);
@@ -45,6 +47,9 @@ class Writer {
   void operator()(const char* prefix, const TrainState::Tensors& tensors) {
     for (const auto& [name, tensor] : tensors) file_->tensors.emplace(prefix + name, tensor);
   }
+  void operator()(const char* prefix, const std::map<std::string, double>& values) {
+    for (const auto& [name, value] : values) (*this)((prefix + name).c_str(), value);
+  }
   void operator()(const char* name, double value) { file_->metadata[name] = absl::StrFormat("%.17g", value); }
   void operator()(const char* name, int64_t value) { file_->metadata[name] = absl::StrCat(value); }
   void operator()(const char* name, bool value) { file_->metadata[name] = value ? "1" : "0"; }
@@ -61,6 +66,12 @@ class Reader {
     const absl::string_view begins(prefix);
     for (const auto& [name, tensor] : file_->tensors) {
       if (absl::StartsWith(name, begins)) tensors.emplace(name.substr(begins.size()), tensor);
+    }
+  }
+  void operator()(const char* prefix, std::map<std::string, double>& values) {
+    const std::map<std::string, std::string> metadata = file_->metadata;  // reading a number may add to it
+    for (const auto& [name, text] : metadata) {
+      if (absl::StartsWith(name, prefix)) (*this)(name.c_str(), values[name.substr(std::strlen(prefix))]);
     }
   }
   void operator()(const char* name, double& value) {

@@ -22,6 +22,7 @@ struct TrainState {
   int epoch = 0;            // finished epochs of that phase
   bool rate_tested = false; // the phase's learning rate finder has done its work
   double found_rate = 0;    // of the head, that the phase trains at; 0: its own
+  std::map<std::string, double> found_rates;  // of all phases so far that train at one, by name
   EpochTotals totals;       // of the epoch that is under way
   double epoch_seconds = 0; // that it has taken
   Tensors weights;          // Suffix::State()

@@ -154,7 +154,8 @@ class Training {
     const bool tests_rate = phase.rate_finder.steps > 0 && !IsUnderWay();
     if (tests_rate) RETURN_IF_ERROR(FindRate(index, *suffix, pictures.train));
     RETURN_IF_ERROR(MakeRun(index, std::move(suffix)));
-    if (tests_rate && IsStateOld()) RETURN_IF_ERROR(SaveState(phase));
+    // Nobody shall hear of it twice.
+    if (tests_rate && options_.state_seconds > 0) RETURN_IF_ERROR(SaveState(phase));
     Stopwatch watch;
     const int first = state_.epoch;
     while (state_.epoch < phase.epochs && !IsStale()) {
@@ -173,6 +174,7 @@ class Training {
     TrainState next;
     next.weights = stops ? state_.best_weights : run_->Weights();
     next.phase = index + 1;
+    next.found_rates = state_.found_rates;
     const bool went_back = stops && state_.best_epoch != state_.epoch;
     state_ = std::move(next);
     if (index + 1 < static_cast<int>(options_.phases.size())) return absl::OkStatus();
@@ -211,7 +213,7 @@ class Training {
                      FindLearningRate({copy.get(), train, [&](int epoch) { return OrderOf(index, epoch); }}, cancel_,
                                       std::ref(report)));
     found.applied = o.phase.rate_finder.apply && found.suggestion.has_value();
-    if (found.applied) state_.found_rate = *found.suggestion;
+    if (found.applied) state_.found_rate = state_.found_rates[o.phase.name] = *found.suggestion;
     state_.rate_tested = true;
     return observer_->OnLearningRate(found);
   }
@@ -265,8 +267,8 @@ class Training {
     m.val_loss = validation.loss;
     m.val_accuracy = validation.accuracy;
     if (pictures.held_out != nullptr) {
-      ASSIGN_OR_RETURN(const LossAndAccuracy held_out, Measure(index, pictures.held_out));
-      KeepBest(held_out, &m);
+      ASSIGN_OR_RETURN(const std::vector<float> logits, Logits(index, run_->Weights(), pictures.held_out));
+      KeepBest(logits, Labelling::Of(pictures.held_out->examples()), &m);
     }
     m.learning_rate = phase.head_learning_rate * totals.last_rate_factor;
     m.images_per_second = static_cast<double>(totals.images) / std::max(train_seconds, 1e-9);
@@ -276,16 +278,23 @@ class Training {
     state_.totals = EpochTotals();
     state_.epoch_seconds = 0;
     RETURN_IF_ERROR(observer_->OnEpoch(m));
-    if (since_state_.seconds() < options_.state_seconds / 10 && state_.epoch < phase.epochs) return absl::OkStatus();
+    if (since_state_.seconds() < options_.state_seconds / 10 && state_.epoch < phase.epochs && !IsStale()) {
+      return absl::OkStatus();
+    }
     return SaveState(phase);
   }
 
-  void KeepBest(const LossAndAccuracy& held_out, EpochMetrics* m) {
+  void KeepBest(const std::vector<float>& held_out_logits, const Labelling& labels, EpochMetrics* m) {
     const EarlyStopping& stop = options_.early_stopping;
+    const LossAndAccuracy held_out = MeasureLogits(NumClasses(), labels, held_out_logits);
     m->held_out_loss = held_out.loss;
     m->held_out_accuracy = held_out.accuracy;
     // Larger is better.
-    const double metric = stop.metric == StopMetric::kLoss ? -held_out.loss : held_out.accuracy;
+    double metric = stop.metric == StopMetric::kLoss ? -held_out.loss : held_out.accuracy;
+    if (stop.metric == StopMetric::kMacroF1) {
+      metric = MacroF1(EvaluateLogits(data_.class_names, labels, held_out_logits));
+      m->held_out_macro_f1 = metric;
+    }
     m->best = state_.best_weights.empty() || metric > state_.best_metric + stop.min_delta;
     ++state_.stale_epochs;
     if (!m->best) return;
@@ -323,6 +332,7 @@ class Training {
   absl::StatusOr<TrainResult> MakeResult() {
     TrainedWeights trained;
     trained.weights = state_.weights;
+    trained.found_rates = state_.found_rates;
     trained.validation_logits = std::move(validation_logits_);
     trained.last_weights = last_weights_;
     trained.last_validation_logits = std::move(last_logits_);

@@ -50,6 +50,7 @@ struct EpochMetrics {
   double images_per_second = 0;
   double seconds = 0, eta_seconds = 0;
   std::optional<double> held_out_loss, held_out_accuracy;  // with early stopping
+  std::optional<double> held_out_macro_f1;                 // with early stopping by it
   bool best = false;                // so far, by the metric of early stopping
 };
 
@@ -87,8 +88,8 @@ struct TrainOptions {
   uint64_t seed = 0;
   int64_t activation_cache_bytes = int64_t{1} << 30;  // of memory; beyond it the store or computing them again
   ActivationStore* activation_store = nullptr;        // outlives the training; null: none
-  // A state is given to the observer inside an epoch when the last one is older than this, and after an epoch when it
-  // is older than a tenth of it. 0: after each epoch and only then.
+  // A state is given to the observer inside an epoch when the last one is older than this, after an epoch when it is
+  // older than a tenth of it, and after a learning rate finder. 0: after each epoch and only then.
   double state_seconds = 0;
   ImageLimits image_limits;
   std::string resume_state;      // from OnState() of the same job; empty = from the start
@@ -118,7 +119,8 @@ void SetFrom(const Recipe& recipe, TrainOptions* options);
 //                       or sampling by class; more folds than training pictures; early stopping that finds no class
 //                       with a picture to hold out; a loss that becomes infinite (the learning rate is too high)
 //   FailedPrecondition  `resume_state` is of another job, or damaged; the device does not compute `precision`
-//   Cancelled           `cancel` was switched (checked each step)
+//   Cancelled           `cancel` was switched (checked each batch)
+//   DeadlineExceeded    an Until() of `cancel` is over
 //   DataLoss            an example can no longer be read or decoded
 //   ResourceExhausted   out of memory
 //   Internal            LibTorch failed otherwise

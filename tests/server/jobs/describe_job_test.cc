@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/jobs/job_service.h"
@@ -59,8 +60,9 @@ TEST_F(DescribeJobTest, EffectiveSpecDescribesItselfWithoutDefaults) {
     for (int i = 0; i < first.phases_size(); ++i) {
       EXPECT_EQ(second.phases(i).DebugString(), first.phases(i).DebugString());
     }
-    // Only zeros of fields without presence are still open.
+    // Only zeros of fields without presence are still open, and a preset stays one.
     for (const v1::DefaultValue& each : second.defaults()) {
+      if (absl::StartsWith(each.source(), "preset ")) continue;
       EXPECT_FALSE(SpecField(each.field())->has_presence()) << each.field();
       EXPECT_TRUE(each.value() == "0" || each.value() == "\"\"") << each.field() << " " << each.value();
     }
@@ -79,6 +81,20 @@ TEST_F(DescribeJobTest, DefaultsAreFieldsWithTheirSource) {
   EXPECT_EQ(DefaultOf(description, "optimizer.momentum"), "0.9");
   EXPECT_EQ(DefaultOf(description, "batch_size"), "none");
   EXPECT_EQ(DefaultOf(description, "optimizer.beta1"), "none");
+}
+
+TEST_F(DescribeJobTest, WhatIsNoRecipesHasASourceToo) {
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_FINE_TUNE);
+  request.mutable_spec()->mutable_augmentation()->set_preset("keras");
+  request.mutable_spec()->mutable_augmentation()->set_rotation_degrees(7);
+  const v1::JobDescription description = Describe(request);
+  EXPECT_EQ(DefaultOf(description, "seed"), "0");
+  EXPECT_EQ(DefaultOf(description, "input_px"), "224");
+  EXPECT_EQ(DefaultOf(description, "dataset_version"), description.effective().dataset_version());
+  EXPECT_EQ(DefaultOf(description, "augmentation.zoom"), "0.2");
+  EXPECT_EQ(DefaultOf(description, "augmentation.rotation_degrees"), "none");
+  EXPECT_FALSE(description.effective().augmentation().has_zoom()) << "the preset says it";
 }
 
 TEST_F(DescribeJobTest, PhasesCountEveryParameter) {
@@ -176,6 +192,7 @@ TEST_F(DescribeJobTest, AutoHasNoPhasesYet) {
   const v1::JobDescription description = Describe(request);
   EXPECT_EQ(description.phases_size(), 0);
   EXPECT_EQ(DefaultOf(description, "auto.budget_seconds"), "600");
+  EXPECT_EQ(DefaultOf(description, "input_px"), "0") << "each backbone's own";
 }
 
 }  // namespace

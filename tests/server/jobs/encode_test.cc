@@ -58,7 +58,7 @@ Assessment FullAssessment() {
   a.thresholds[1].recall = 0.45;
   a.mistakes = {{"m0.jpg", 0, 1, 0.97}, {"m1.jpg", 1, 0, 0.91}};
   a.label_issues = {{"l0.jpg", 1, 0, 0.88}};
-  a.cross_validated = CrossValidated{5, 0.71, 0.02, {7, 2, 3, 8}};
+  a.cross_validated = CrossValidated{5, 0.71, 0.02, {7, 2, 3, 8}, 20};
   a.learning_curve.emplace();
   a.learning_curve->points = {{10, 0.31, 0.05}, {20, 0.21, 0.04}};
   a.learning_curve->forecast.fits = true;
@@ -156,6 +156,7 @@ TEST(EncodeTest, CrossValidationAndLearningCurveAreThereWhenMeasured) {
   EXPECT_EQ(proto.cross_validation().accuracy_mean(), 0.71);
   EXPECT_EQ(proto.cross_validation().accuracy_standard_deviation(), 0.02);
   EXPECT_THAT(proto.cross_validation().confusion(), ElementsAre(7, 2, 3, 8));
+  EXPECT_EQ(proto.cross_validation().images(), 20);
   const v1::LearningCurve& curve = proto.learning_curve();
   ASSERT_EQ(curve.points_size(), 2);
   EXPECT_EQ(curve.points(1).images(), 20);
@@ -199,6 +200,7 @@ TEST(EncodeTest, EpochKeepsEveryField) {
   epoch.eta_seconds = 8;
   epoch.held_out_loss = 0.9;
   epoch.held_out_accuracy = 0.95;
+  epoch.held_out_macro_f1 = 0.85;
   epoch.best = true;
   const v1::EpochMetrics proto = ToProto(epoch);
   EXPECT_EQ(proto.phase(), "fine-tune");
@@ -214,9 +216,11 @@ TEST(EncodeTest, EpochKeepsEveryField) {
   EXPECT_EQ(proto.eta_seconds(), 8);
   EXPECT_EQ(proto.held_out_loss(), 0.9);
   EXPECT_EQ(proto.held_out_accuracy(), 0.95);
+  EXPECT_EQ(proto.held_out_macro_f1(), 0.85);
   EXPECT_TRUE(proto.best());
   EXPECT_FALSE(ToProto(EpochMetrics()).has_held_out_loss());
   EXPECT_FALSE(ToProto(EpochMetrics()).has_held_out_accuracy());
+  EXPECT_FALSE(ToProto(EpochMetrics()).has_held_out_macro_f1());
 }
 
 TEST(EncodeTest, ReportOfAChoiceKeepsEveryField) {

@@ -109,9 +109,11 @@ TEST_F(JobObserverTest, HeldOutPicturesHaveCurvesOfTheirOwn) {
   EpochMetrics epoch = Epoch(1);
   epoch.held_out_loss = 1.5;
   epoch.held_out_accuracy = 0.875;
+  epoch.held_out_macro_f1 = 0.75;
   ASSERT_TRUE(Observe()->OnEpoch(epoch).ok());
   EXPECT_THAT(Curves().back(), HasSubstr(R"({"tag": "loss/held_out", "simple_value": 1.5}, )"
-                                         R"({"tag": "accuracy/held_out", "simple_value": 0.875}]}})"));
+                                         R"({"tag": "accuracy/held_out", "simple_value": 0.875}, )"
+                                         R"({"tag": "macro_f1/held_out", "simple_value": 0.75}]}})"));
 }
 
 TEST_F(JobObserverTest, AFoundLearningRateIsAnEventAndACurveOfItsOwn) {

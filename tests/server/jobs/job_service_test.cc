@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/jobs/job_plan.h"
 #include "tests/server/jobs/job_fixture.h"
 #include "tests/support/script_file.h"
 
@@ -365,6 +366,44 @@ TEST_F(JobServiceTest, AutoNeedsNoBackboneButAnInstalledOne) {
   EXPECT_TRUE(absl::IsFailedPrecondition(JobService(jobs_.get(), &datasets_, &no_backbones).Start(request).status()));
   request.mutable_spec()->mutable_auto_()->add_backbones("mobilenet_v2");
   EXPECT_TRUE(absl::IsNotFound(service_.Start(request).status()));
+}
+
+TEST_F(JobServiceTest, AutoRefusesWhatNoneOfItsTrainingsCanDo) {
+  InstallScript(directory_.path(), "mean_colour");
+  v1::StartJobRequest request = Request();
+  request.mutable_spec()->set_strategy(v1::STRATEGY_AUTO);
+  request.mutable_spec()->set_backbone("mean_colour");
+  request.mutable_spec()->mutable_fine_tune()->set_head_epochs(3);
+  absl::Status status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("mean_colour can only be used frozen"));
+  request.mutable_spec()->set_backbone(kBackbone);
+  request.mutable_spec()->mutable_fine_tune()->set_unfreeze_from("layer4");
+  status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("unfreeze_from: got \"layer4\", want a stage of"));
+  request.mutable_spec()->clear_fine_tune();
+  request.mutable_spec()->set_backbone("small_convnet");
+  status = service_.Start(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("want STRATEGY_SCRATCH"));
+}
+
+TEST_F(JobServiceTest, AutoLooksFirstAtWhatComputesLeast) {
+  InstallScript(directory_.path(), "mean_colour");
+  v1::JobSpec spec = Request().spec();
+  spec.set_strategy(v1::STRATEGY_AUTO);
+  spec.clear_backbone();
+  const auto names = AutoBackbones(spec, &backbones_);
+  ASSERT_TRUE(names.ok()) << names.status();
+  ASSERT_EQ(names->size(), 2u);
+  double before = -1;
+  for (const std::string& name : *names) {
+    const auto backbone = backbones_.Get(name);
+    ASSERT_TRUE(backbone.ok()) << backbone.status();
+    EXPECT_GE((*backbone)->architecture().gflops, before) << name;
+    before = (*backbone)->architecture().gflops;
+  }
 }
 
 TEST_F(JobServiceTest, CancelOfAQueuedJobEndsIt) {

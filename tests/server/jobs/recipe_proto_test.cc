@@ -155,8 +155,10 @@ std::vector<v1::JobSpec> Specs() {
       "optimizer { type: OPTIMIZER_TYPE_RMSPROP smoothing: 0.3333333333333333 } accumulate_batches: 3"};
   const std::vector<std::string> augmentations{
       "", "augmentation { preset: 'none' }", "augmentation { preset: 'keras' views: 0 rotation_degrees: 7 }",
-      "augmentation { preset: 'rand-augment' }", "augmentation { preset: 'trivial-augment' erase: 0 views: 2 }",
-      "augmentation { preset: 'light' crop_scale_min: 0.1 }", "augmentation { horizontal_flip: 0.5 }"};
+      "augmentation { preset: 'rand-augment' rand_augment_ops: 3 rand_augment_magnitude: 15.5 }",
+      "augmentation { preset: 'trivial-augment' erase: 0 views: 2 }",
+      "augmentation { preset: 'light' crop_scale_min: 0.1 crop_scale_max: 0.9 }",
+      "augmentation { horizontal_flip: 0.5 }"};
   const std::vector<std::string> others{
       "", "head { type: HEAD_TYPE_MLP } early_stopping { patience: 2 } class_balance: CLASS_BALANCE_SAMPLING",
       "head { type: HEAD_TYPE_COSINE dropout: 0.1 } schedule { type: SCHEDULE_TYPE_STEP step_epochs: 2.5 } "

@@ -96,6 +96,23 @@ class RunnerTest : public JobTest {
   v1::Job AwaitEnd(const std::string& id) {
     return Await(id, [](const v1::Job& job) { return job.has_end_time(); });
   }
+  // Of a job whose result cannot be stored: ends each attempt's lease.
+  v1::Job AwaitEndOfAttempts(const std::string& id) {
+    size_t seen = 0;
+    return Await(id, [&, id](const v1::Job& job) {
+      const size_t warnings = Warnings(id).size();
+      if (warnings > seen) GRAFT_CHECK(jobs_->RecoverExpired(/*even_unexpired=*/true).ok());
+      seen = warnings;
+      return job.has_end_time();
+    });
+  }
+  std::vector<std::string> Warnings(const std::string& id) {
+    std::vector<std::string> warnings;
+    for (const v1::JobEvent& event : Events(id)) {
+      if (event.has_warning()) warnings.push_back(event.warning().message());
+    }
+    return warnings;
+  }
   static bool HasTrained(const v1::Job& job) { return job.has_last_epoch(); }
 
   std::vector<v1::JobEvent> Events(const std::string& id) {
@@ -406,19 +423,36 @@ TEST_F(RunnerTest, LostPictureFailsTheJobAndNamesIt) {
   EXPECT_THAT(job.error(), HasSubstr(digest));
 }
 
-TEST_F(RunnerTest, FullBlobStoreFailsTheJob) {
+TEST_F(RunnerTest, FullBlobStoreFailsTheJobAtTheThirdAttempt) {
   blobs_.FailPuts(absl::ResourceExhaustedError("no space left"));
   const std::unique_ptr<Runner> runner = StartRunner();
-  const v1::Job job = AwaitEnd(Start(1, "colour-model"));
+  const v1::Job job = AwaitEndOfAttempts(Start(1, "colour-model"));
   EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
   EXPECT_EQ(job.error(), "no space left");
+  EXPECT_EQ(job.attempt(), 3);
+  EXPECT_THAT(Warnings(job.id()), SizeIs(2));
+}
+
+TEST_F(RunnerTest, AResultThatCouldNotBeStoredIsStoredByTheNextAttempt) {
+  blobs_.FailPuts(absl::ResourceExhaustedError("no space left"));
+  const std::unique_ptr<Runner> runner = StartRunner();
+  const std::string id = Start(3, "colour-model");
+  Await(id, [&](const v1::Job&) { return Warnings(id).size() == 1; });
+  EXPECT_THAT(Warnings(id)[0], HasSubstr("could not be stored, and will be tried again: no space left"));
+  blobs_.FailPuts(absl::OkStatus());
+  ASSERT_TRUE(jobs_->RecoverExpired(/*even_unexpired=*/true).ok());
+  const v1::Job job = AwaitEnd(id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.error();
+  EXPECT_EQ(Epochs(id), (std::vector<int>{1, 2, 3})) << "trained once";
+  EXPECT_FALSE(CheckpointDigest("colour-model").empty());
 }
 
 TEST_F(RunnerTest, InternalErrorsAreNotShownToCallers) {
   blobs_.FailPuts(absl::InternalError("/secret/path"));
   const std::unique_ptr<Runner> runner = StartRunner();
-  const v1::Job job = AwaitEnd(Start(1, "colour-model"));
+  const v1::Job job = AwaitEndOfAttempts(Start(1, "colour-model"));
   EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  for (const std::string& warning : Warnings(job.id())) EXPECT_THAT(warning, Not(HasSubstr("secret")));
   EXPECT_THAT(job.error(), Not(HasSubstr("secret")));
   EXPECT_THAT(job.error(), HasSubstr("internal error"));
 }

@@ -1,5 +1,6 @@
 #include "server/jobs/state_files.h"
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -58,6 +59,27 @@ TEST_F(StateFilesTest, DirectoryThatCannotBeMadeIsInternal) {
 TEST_F(StateFilesTest, StateThatCannotBeWrittenIsInternal) {
   const StateFiles files = Open();
   EXPECT_TRUE(absl::IsInternal(files.Write("no/such/folder", "state")));
+}
+
+TEST_F(StateFilesTest, AFullDiskIsResourceExhausted) {
+  const StateFiles files = Open();
+  std::filesystem::create_symlink("/dev/full", directory_.path() + "/states/job-1.state.new");
+  EXPECT_TRUE(absl::IsResourceExhausted(files.Write("job-1", "state")));
+  EXPECT_EQ(*files.Read("job-1"), "");
+}
+
+TEST_F(StateFilesTest, KeepsAStateOfManyBytes) {
+  const StateFiles files = Open();
+  std::string state;
+  for (int i = 0; i < 300'000; ++i) state.push_back(static_cast<char>(i % 251));
+  ASSERT_TRUE(files.Write("job-1", state).ok());
+  EXPECT_TRUE(*files.Read("job-1") == state);
+}
+
+TEST_F(StateFilesTest, StateThatCannotBeReadIsInternal) {
+  const StateFiles files = Open();
+  std::filesystem::create_directory(directory_.path() + "/states/job-1.state");
+  EXPECT_TRUE(absl::IsInternal(files.Read("job-1").status()));
 }
 
 }  // namespace

@@ -45,6 +45,17 @@ TEST_F(BackboneDirectoryTest, LoadsOnceAndKeeps) {
   EXPECT_EQ(*backbones_.Get("mobilenet_v3_small"), *first);
 }
 
+TEST_F(BackboneDirectoryTest, PeekKeepsNothing) {
+  InstallTinyBackbone(directory_.path());
+  const auto peeked = backbones_.Peek("mobilenet_v3_small");
+  ASSERT_TRUE(peeked.ok()) << peeked.status();
+  const auto kept = backbones_.Get("mobilenet_v3_small");
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_NE(*kept, *peeked) << "loaded anew";
+  EXPECT_EQ(*backbones_.Peek("mobilenet_v3_small"), *kept);
+  EXPECT_TRUE(absl::IsNotFound(backbones_.Peek("nobody").status()));
+}
+
 TEST_F(BackboneDirectoryTest, WhatIsNoNameIsNotFound) {
   InstallTinyBackbone(directory_.path());
   std::filesystem::create_directory(Path("sub"));

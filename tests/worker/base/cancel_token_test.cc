@@ -30,6 +30,26 @@ TEST(CancelTokenTest, TheFirstReasonStays) {
   EXPECT_EQ(token.reason(), StopReason::kLeaseLost);
 }
 
+TEST(CancelTokenTest, ADeadlineIsOfACopyAlone) {
+  FakeClock clock;
+  const CancelToken token;
+  const CancelToken limited = token.Until(&clock, clock.Now() + absl::Seconds(2));
+  clock.Advance(absl::Seconds(1));
+  EXPECT_TRUE(limited.status().ok());
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(limited.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(limited.stopped()) << "nobody switched it";
+  EXPECT_TRUE(token.status().ok());
+}
+
+TEST(CancelTokenTest, TheSwitchComesBeforeTheDeadline) {
+  FakeClock clock;
+  CancelToken token;
+  const CancelToken limited = token.Until(&clock, clock.Now());
+  token.Stop(StopReason::kDrain);
+  EXPECT_EQ(limited.status().code(), absl::StatusCode::kCancelled);
+}
+
 TEST(CancelTokenTest, IsSeenByAnotherThread) {
   CancelToken token;
   std::thread worker([token] {

@@ -17,7 +17,23 @@
 namespace graft {
 namespace {
 
-class ActivationStoreBudgetTest : public ActivationStoreFixture {};
+class ActivationStoreBudgetTest : public ActivationStoreFixture {
+ protected:
+  // What a job does with the pictures [begin, end); returns how many of their rows it found.
+  int Use(const std::string& key, int begin, int end) {
+    const SpacePtr space = Space(key);
+    int found = 0;
+    for (int i = begin; i < end; ++i) {
+      const std::string id = absl::StrCat(i);
+      if (Has(space, id)) {
+        ++found;
+      } else {
+        space->Write(id, RowOf(id).data());
+      }
+    }
+    return found;
+  }
+};
 
 TEST_F(ActivationStoreBudgetTest, TheLeastRecentlyClosedFileMakesRoom) {
   constexpr int64_t kBudget = 3 * (kHeaderBytes + 10 * kRecordBytes);
@@ -75,6 +91,41 @@ TEST_F(ActivationStoreBudgetTest, AFullBudgetDropsWrites) {
   EXPECT_EQ(store_->stats().bytes, kHeaderBytes + 5 * kRecordBytes);
   EXPECT_TRUE(Has(space, "4"));
   EXPECT_FALSE(Has(space, "5"));
+}
+
+TEST_F(ActivationStoreBudgetTest, AFullFileThatIsMostlyUnusedBeginsAnew) {
+  Open(kHeaderBytes + 10 * kRecordBytes);
+  MakeSpace("k", 10);
+  EXPECT_EQ(Use("k", 6, 16), 4);
+  EXPECT_EQ(store_->stats().dropped, 6);
+  EXPECT_EQ(store_->stats().evicted_files, 1);
+  EXPECT_EQ(store_->stats().bytes, 0);
+  EXPECT_FALSE(std::filesystem::exists(Path("k")));
+  EXPECT_EQ(Use("k", 6, 16), 0);
+  EXPECT_EQ(Use("k", 6, 16), 10);
+  EXPECT_EQ(store_->stats().evicted_files, 1);
+}
+
+TEST_F(ActivationStoreBudgetTest, AFullFileStaysWhileHalfOfItIsUsed) {
+  Open(kHeaderBytes + 10 * kRecordBytes);
+  MakeSpace("k", 10);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Use("k", 5, 15), 5);
+  EXPECT_EQ(store_->stats().dropped, 10);
+  EXPECT_EQ(Use("k", 0, 2), 2);  // few, but nothing wanted room meanwhile
+  EXPECT_EQ(Use("k", 0, 10), 10);
+  EXPECT_EQ(store_->stats().evicted_files, 0);
+}
+
+TEST_F(ActivationStoreBudgetTest, AnUnusedFileMakesRoomForOnesThatWereHeldBesideIt) {
+  Open(kHeaderBytes + 10 * kRecordBytes);
+  MakeSpace("a", 10);
+  SpacePtr held = Space("a");
+  EXPECT_EQ(Use("b", 0, 3), 0);
+  EXPECT_EQ(store_->stats().dropped, 3);
+  held.reset();
+  EXPECT_FALSE(std::filesystem::exists(Path("a")));
+  EXPECT_EQ(Use("b", 0, 3), 0);
+  EXPECT_EQ(Use("b", 0, 3), 3);
 }
 
 TEST_F(ActivationStoreBudgetTest, NoBudgetKeepsNoFile) {

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -21,15 +20,6 @@ using testing::ElementsAre;
 
 TEST(ViewOfEpochTest, EveryEpochHasItsOwnWhenNoneAreKept) {
   for (const int64_t epoch : {0, 1, 7, 9999}) EXPECT_EQ(ViewOfEpoch(epoch, 0), epoch);
-}
-
-TEST(ViewOfEpochTest, AnEpochComputesAViewThatNoEarlierOneHad) {
-  for (const int kept : {0, 1, 3}) {
-    std::set<int64_t> seen;
-    for (int64_t epoch = 0; epoch < 40; ++epoch) {
-      EXPECT_EQ(ComputesItsView(epoch, kept), seen.insert(ViewOfEpoch(epoch, kept)).second) << kept << " " << epoch;
-    }
-  }
 }
 
 // Three are kept: each is used four times, then three new ones take their places.

@@ -173,6 +173,16 @@ TEST(AugmentTest, CropIsCutBeforeItIsResized) {
   for (uint64_t seed = 0; seed < 20; ++seed) EXPECT_EQ(possible.count(View(image, spec, seed, how)), 1u) << seed;
 }
 
+TEST(AugmentTest, TheWholeAreaIsNoCropWhateverTheRatio) {
+  AugmentSpec whole = *AugmentPreset("light");
+  whole.crop_scale_min = 1;
+  const AugmentSpec flip = *AugmentPreset("flip");
+  const Image image = Noise(40, 23);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    EXPECT_EQ(View(image, whole, seed, Small()), View(image, flip, seed, Small())) << seed;
+  }
+}
+
 TEST(AugmentTest, RotationIsAppliedOnceWithTheEdgeRepeated) {
   AugmentSpec spec;
   spec.rotation_degrees = 40;

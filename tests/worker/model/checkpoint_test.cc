@@ -46,6 +46,7 @@ TEST(CheckpointTest, SurvivesARoundTrip) {
   c.head = {HeadType::kMlp, 256, 0.5};
   c.temperature = 1.25;
   c.training_config = R"({"epochs":3})";
+  c.found_rates = {{"fine-tune", 0.1 / 3}};
   const auto back = ParseCheckpoint(SerializeCheckpoint(c));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(back->backbone, c.backbone);
@@ -56,6 +57,7 @@ TEST(CheckpointTest, SurvivesARoundTrip) {
   EXPECT_TRUE(back->head == c.head);
   EXPECT_EQ(back->temperature, 1.25);
   EXPECT_EQ(back->training_config, c.training_config);
+  EXPECT_EQ(back->found_rates, c.found_rates);
   EXPECT_TRUE(at::equal(back->golden_logits, c.golden_logits));
   ASSERT_EQ(back->weights.size(), c.weights.size());
   for (const auto& [name, tensor] : c.weights) EXPECT_TRUE(at::equal(back->weights.at(name), tensor)) << name;

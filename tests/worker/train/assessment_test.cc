@@ -96,18 +96,34 @@ TEST(AssessTest, ListsEndAtTwenty) {
   EXPECT_EQ(Assess({"a", "b"}, validation.labelled(), none.labelled(), kPrecision).mistakes.size(), 20u);
 }
 
-TEST(AssessTest, EachClassHasAThresholdOfTheCalibratedProbabilities) {
-  const Split validation = ValidationSplit(), test = TestSplit();
+TEST(AssessTest, ThresholdsAreChosenOnValidationAndMeasuredOnTest) {
+  const Split validation = ValidationSplit();
+  const Split test("test", {0, 0, 0, 1, 1, 1}, {6, 8, 1, 5.5f, -9, -6});
   const Assessment a = Assess({"a", "b"}, validation.labelled(), test.labelled(), kPrecision);
-  const auto want = ThresholdsForPrecision(Softmax(test.logits, 2, a.calibration.temperature), LabelsOf(test.examples),
-                                           2, kPrecision);
+  const double temperature = a.calibration.temperature;
+  ASSERT_EQ(a.thresholds.size(), 2u);
+  EXPECT_TRUE(a.thresholds[0].reachable) << "of validation's 7, 6, 5 and 5 one is wrong";
+  EXPECT_FLOAT_EQ(a.thresholds[0].threshold, Softmax({5, 0}, 2, temperature)[0]);
+  EXPECT_EQ(a.thresholds[0].predicted, 3) << "test's 6, 8 and 5.5";
+  EXPECT_DOUBLE_EQ(a.thresholds[0].precision, 2.0 / 3) << "less than was asked for";
+  EXPECT_DOUBLE_EQ(a.thresholds[0].recall, 2.0 / 3);
+  EXPECT_FLOAT_EQ(a.thresholds[1].threshold, Softmax({-5, 0}, 2, temperature)[1]);
+  EXPECT_DOUBLE_EQ(a.thresholds[1].precision, 1);
+  EXPECT_DOUBLE_EQ(a.thresholds[1].recall, 2.0 / 3);
+}
+
+TEST(AssessTest, WithoutATestSplitThresholdsAreMeasuredWhereTheyWereChosen) {
+  const Split validation = ValidationSplit(), none("test", {}, {});
+  const Assessment a = Assess({"a", "b"}, validation.labelled(), none.labelled(), kPrecision);
+  const auto want = ThresholdsForPrecision(Softmax(validation.logits, 2, a.calibration.temperature),
+                                           LabelsOf(validation.examples), 2, kPrecision);
   ASSERT_EQ(a.thresholds.size(), 2u);
   for (size_t c = 0; c < 2; ++c) {
-    EXPECT_EQ(a.thresholds[c].reachable, want[c].reachable);
+    EXPECT_TRUE(a.thresholds[c].reachable);
     EXPECT_EQ(a.thresholds[c].threshold, want[c].threshold);
+    EXPECT_EQ(a.thresholds[c].precision, want[c].precision);
+    EXPECT_DOUBLE_EQ(a.thresholds[c].recall, 0.75);
   }
-  EXPECT_TRUE(a.thresholds[0].reachable) << "4 and 3 are right, 2 is not: a precision of 2/3 is too little";
-  EXPECT_FLOAT_EQ(a.thresholds[0].threshold, Softmax({3, 0}, 2, a.calibration.temperature)[0]);
 }
 
 // Features of the colour pictures, as Train() asks for them.
@@ -142,6 +158,7 @@ TEST_F(ProbeTest, CrossValidationFindsColoursAndFlippedLabels) {
   const auto result = CrossValidate(Probe(), 4, &issues);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->folds, 4);
+  EXPECT_EQ(result->images, 32);
   EXPECT_NEAR(result->mean, 30.0 / 32, 1e-9) << "all but the two flipped ones";
   EXPECT_GT(result->standard_deviation, 0);
   EXPECT_EQ(std::accumulate(result->confusion.begin(), result->confusion.end(), int64_t{0}), 32);
@@ -159,6 +176,31 @@ TEST_F(ProbeTest, CrossValidationFindsColoursAndFlippedLabels) {
 TEST_F(ProbeTest, MoreFoldsThanPicturesIsInvalidArgument) {
   std::vector<Suspect> issues;
   EXPECT_EQ(CrossValidate(Probe(), 33, &issues).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ProbeImagesTest, AreBoundedByBytesButNotBelowAFewThousand) {
+  EXPECT_EQ(ProbeImages(4 * 576), 29127);
+  EXPECT_EQ(ProbeImages(4 * 2048), 8192);
+  EXPECT_EQ(ProbeImages(1 << 20), 4000);
+}
+
+TEST_F(ProbeTest, OfALargeSplitAStratifiedPartIsLookedAt) {
+  ProbeData some = Probe();
+  some.max_images = 8;
+  std::vector<Suspect> issues;
+  const auto result = CrossValidate(some, 4, &issues);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->images, 8);
+  ASSERT_EQ(result->confusion.size(), 4u);
+  EXPECT_EQ(result->confusion[0] + result->confusion[1], 4) << "half of them";
+  EXPECT_EQ(result->confusion[2] + result->confusion[3], 4);
+  const auto curve = MeasureLearningCurve(some, 3);
+  ASSERT_TRUE(curve.ok()) << curve.status();
+  std::vector<int64_t> images;
+  for (const CurvePoint& point : curve->points) images.push_back(point.images);
+  EXPECT_THAT(images, ElementsAre(2, 4, 8));
+  EXPECT_EQ(curve->points.back().standard_deviation, StandardError(curve->points.back().error, 8))
+      << "of validation 8 of 16 too";
 }
 
 TEST_F(ProbeTest, CancelIsCancelled) {
@@ -186,10 +228,11 @@ TEST_F(ProbeTest, TheLearningCurveRisesByHalvesAndIsForecast) {
     images.push_back(point.images);
     EXPECT_GE(point.error, 0);
     EXPECT_LE(point.error, 1);
-    EXPECT_GE(point.standard_deviation, 0);
+    EXPECT_GE(point.standard_deviation, StandardError(point.error, 16)) << "else it weighs too much";
   }
   EXPECT_THAT(images, ElementsAre(4, 8, 16, 32));
-  EXPECT_EQ(curve->points.back().standard_deviation, 0) << "all seeds have the whole split";
+  EXPECT_EQ(curve->points.back().standard_deviation, StandardError(curve->points.back().error, 16))
+      << "all seeds have the whole split";
   const CurveForecast want = ForecastTwice(curve->points);
   EXPECT_TRUE(curve->forecast.fits);
   EXPECT_EQ(curve->forecast.error_at_twice, want.error_at_twice);
@@ -257,7 +300,9 @@ TEST(MultiLabelAssessTest, MeasuresTestWithTheTemperatureOfValidation) {
   EXPECT_NEAR(a.evaluation.expected_calibration_error, a.calibration.ece_after, 1e-9);
   EXPECT_NEAR(a.evaluation.loss, a.calibration.nll_after, 1e-9);
   ASSERT_EQ(a.thresholds.size(), 2u);
-  EXPECT_NEAR(a.thresholds[0].threshold, 1 / (1 + std::exp(-3 / a.calibration.temperature)), 1e-6);
+  EXPECT_FALSE(a.thresholds[0].reachable) << "of validation two of three are right";
+  EXPECT_NEAR(a.thresholds[1].threshold, 1 / (1 + std::exp(-2 / a.calibration.temperature)), 1e-6);
+  EXPECT_EQ(a.thresholds[1].predicted, 0) << "of test";
 }
 
 TEST(MultiLabelAssessTest, MistakesNameTheClassAndWhatTheNetworkSays) {

@@ -18,6 +18,7 @@
 #include "tests/support/pictures.h"
 #include "tests/support/tiny_backbone.h"
 #include "tests/worker/train/trainer_fixture.h"
+#include "worker/base/clock.h"
 #include "worker/base/status.h"
 #include "worker/device/threads.h"
 
@@ -26,6 +27,7 @@ namespace {
 
 using testing::Contains;
 using testing::Each;
+using testing::EndsWith;
 using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -190,34 +192,90 @@ TEST(ChooseTrainingTest, AnErrorOfTheObserverEndsTheFirstTrial) {
   }
 }
 
-// The first is a fine-tuning here, and begins with an estimate of its time.
-TEST(ChooseTrainingTest, AnErrorOfTheObserverEndsTheFirstEstimate) {
-  const AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
-  const Dataset data = ColourDataset(2, 5, 1);
-  for (const absl::Status& error : kObserverErrors) {
-    RefusingObserver observer("auto: features", error);
-    EXPECT_EQ(Choose(options, data, &observer).status(), error);
-    EXPECT_TRUE(observer.refused);
-    EXPECT_THAT(observer.told_after, IsEmpty());
-  }
-}
-
-TEST(ChooseTrainingTest, WithoutTimeFineTuningIsNotTriedAndAFrozenHeadIsChosen) {
+TEST(ChooseTrainingTest, WithoutTimeOnlyTheFirstFrozenHeadIsTried) {
   const auto choice = Choose(HurriedOptions({"blind", "seeing"}), ColourDataset(2, 5, 1));
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_THAT(choice->report.backbones, SizeIs(1)) << "one is always measured";
   EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("for want of time: 1 of 2 backbones")));
-  int tunings = 0;
-  for (const TriedTraining& training : choice->report.trainings) {
-    EXPECT_EQ(training.accuracy.has_value(), !Tunes(training)) << training.what;
-    if (!Tunes(training)) continue;
-    ++tunings;
-    EXPECT_THAT(choice->report.reasons, Contains(StartsWith(absl::StrCat("Not tried: ", training.what))));
+  const auto& trainings = choice->report.trainings;
+  ASSERT_THAT(trainings, SizeIs(5));
+  EXPECT_TRUE(trainings[0].accuracy.has_value());
+  EXPECT_TRUE(trainings[0].chosen);
+  for (size_t i = 1; i < trainings.size(); ++i) {
+    EXPECT_FALSE(trainings[i].accuracy.has_value()) << trainings[i].what;
+    EXPECT_EQ(trainings[i].seconds, 0) << trainings[i].what;
+    EXPECT_THAT(choice->report.reasons, Contains(StartsWith(absl::StrCat("Not tried: ", trainings[i].what))));
   }
-  EXPECT_EQ(tunings, 2);
   EXPECT_EQ(choice->recipe.strategy, Strategy::kFrozenHead);
-  ASSERT_THAT(ChosenOf(choice->report), SizeIs(1));
-  EXPECT_FALSE(Tunes(ChosenOf(choice->report)[0]));
+}
+
+// Each picture that is read takes a second.
+Dataset WithSlowPictures(Dataset data, FakeClock* clock) {
+  data.read = [clock, read = data.read](const std::string& id) {
+    clock->Advance(absl::Seconds(1));
+    return read(id);
+  };
+  return data;
+}
+
+// Of fine-tunings that read 16 pictures in each epoch; ranking reads 20, and what comes before the epochs 20.
+AutoOptions SlowOptions(const Clock* clock) {
+  AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
+  options.recipe.augmented_views = 0;
+  options.recipe.chosen.insert("augmentation.views");
+  options.recipe.chosen.erase("epochs");
+  options.budget_seconds = 360;
+  options.clock = clock;
+  return options;
+}
+
+TEST(ChooseTrainingTest, ATrainingThatIsLongerThanItsShareIsShortened) {
+  FakeClock clock;
+  const absl::Time began = clock.Now();
+  const auto choice = Choose(SlowOptions(&clock), WithSlowPictures(ColourDataset(2, 10, 2), &clock));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  const auto& trainings = choice->report.trainings;
+  ASSERT_THAT(trainings, SizeIs(2));
+  for (const TriedTraining& training : trainings) {
+    ASSERT_TRUE(training.accuracy.has_value()) << training.what;
+    EXPECT_EQ(*training.accuracy * 4, std::round(*training.accuracy * 4)) << "four are held out";
+    EXPECT_THAT(training.what, HasSubstr(" of 10 epochs"));
+    EXPECT_NEAR(training.seconds, 96, 24) << "(360 - 20) / (1.5 + 2), and what was left / (1.5 + 1)";
+  }
+  EXPECT_THAT(choice->report.reasons, Contains(StartsWith("Shortened fine-tune")).Times(2));
+  EXPECT_GE(choice->recipe.epochs, 2);
+  EXPECT_LE(choice->recipe.epochs, 6);
+  EXPECT_THAT(ChosenOf(choice->report)[0].what, HasSubstr(absl::StrCat(", ", choice->recipe.epochs, " of 10 epochs")));
+  EXPECT_GE(360 - absl::ToDoubleSeconds(clock.Now() - began), 1.5 * ChosenOf(choice->report)[0].seconds - 24)
+      << "is left for the final training";
+}
+
+TEST(ChooseTrainingTest, WhoAsksForEpochsGetsNoFewer) {
+  FakeClock clock;
+  AutoOptions options = SlowOptions(&clock);
+  options.recipe.epochs = 10;
+  options.recipe.chosen.insert("epochs");
+  const auto choice = Choose(options, WithSlowPictures(ColourDataset(2, 10, 2), &clock));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  for (const TriedTraining& training : choice->report.trainings) {
+    EXPECT_FALSE(training.accuracy.has_value()) << training.what;
+    EXPECT_GT(training.seconds, 0) << training.what;
+  }
+  EXPECT_THAT(choice->report.reasons, Contains(StartsWith("Stopped fine-tune")).Times(2));
+  EXPECT_EQ(choice->recipe.epochs, 10);
+  EXPECT_TRUE(choice->report.trainings[0].chosen);
+}
+
+TEST(ChooseTrainingTest, ABackboneThatTakesTooLongIsLeftOut) {
+  FakeClock clock;
+  AutoOptions options = SmallOptions({"blind", "seeing"});
+  options.budget_seconds = 75;  // of which 30 for ranking, and 20 for each backbone
+  options.clock = &clock;
+  const auto choice = Choose(options, WithSlowPictures(ColourDataset(2, 10, 2), &clock));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_THAT(choice->report.backbones, SizeIs(1));
+  EXPECT_EQ(choice->report.backbones[0].seconds, 20);
+  EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("for want of time: 1 of 2 backbones")));
 }
 
 TEST(ChooseTrainingTest, WithTimeAllAreTriedOneIsChosenAndItsRecipeComesBack) {
@@ -259,66 +317,30 @@ TEST(ChooseTrainingTest, AnOptionOfFineTuningLeavesNoFrozenHead) {
   EXPECT_TRUE(std::all_of(choice->report.trainings.begin(), choice->report.trainings.end(), Tunes));
 }
 
-TEST(ChooseTrainingTest, WithoutTimeForAnyTheQuickestIsChosenUntried) {
+TEST(ChooseTrainingTest, WithoutTimeForAnyTheFirstIsChosenUntried) {
   const AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
   const auto choice = Choose(options, ColourDataset(2, 5, 1));
   ASSERT_TRUE(choice.ok()) << choice.status();
   EXPECT_EQ(choice->recipe.strategy, Strategy::kFineTune);
-  const std::vector<TriedTraining> chosen = ChosenOf(choice->report);
-  ASSERT_THAT(chosen, SizeIs(1));
-  EXPECT_FALSE(chosen[0].accuracy.has_value());
-  EXPECT_GT(chosen[0].seconds, 0);
-  EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("no time to try any")));
+  EXPECT_TRUE(choice->report.trainings[0].chosen);
+  EXPECT_FALSE(choice->report.trainings[0].accuracy.has_value());
+  EXPECT_THAT(ChosenOf(choice->report), SizeIs(1));
+  EXPECT_THAT(choice->report.reasons, Contains(HasSubstr("no time to compare any")));
 }
 
-// One training is chosen untried: its time was estimated.
-void ExpectEstimated(const AutoOptions& options, const Dataset& data) {
-  const auto choice = Choose(options, data);
-  ASSERT_TRUE(choice.ok()) << choice.status();
-  const std::vector<TriedTraining> chosen = ChosenOf(choice->report);
-  ASSERT_THAT(chosen, SizeIs(1));
-  EXPECT_FALSE(chosen[0].accuracy.has_value());
-  EXPECT_GT(chosen[0].seconds, 0);
-  EXPECT_EQ(choice->recipe.early_stopping.patience, options.recipe.early_stopping.patience) << "of the training";
+TEST(ChooseTrainingTest, WhatEarlyStoppingHoldsOutIsSaid) {
+  for (const bool stops : {false, true}) {
+    AutoOptions options = HurriedOptions({"seeing"});
+    options.recipe.early_stopping.patience = stops ? 1 : 0;
+    options.recipe.chosen.insert("early_stopping.patience");
+    const auto choice = Choose(options, ColourDataset(2, 10, 1));
+    ASSERT_TRUE(choice.ok()) << choice.status();
+    const char* const end = stops ? "training pictures, but for what early stopping holds out." : "training pictures.";
+    EXPECT_THAT(choice->report.reasons.back(), EndsWith(end));
+  }
 }
 
-TEST(ChooseTrainingTest, EarlyStoppingEndsNoEstimate) {
-  AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
-  options.recipe.epochs = 10;
-  options.recipe.early_stopping.patience = 1;
-  options.recipe.early_stopping.min_delta = 1e6;  // the second epoch of a phase would be its last
-  options.recipe.chosen.insert({"early_stopping.patience", "early_stopping.min_delta"});
-  ExpectEstimated(options, ColourDataset(2, 5, 1));
-}
-
-// `each` noisy training pictures of every class, which has a colour of its own, and one for validation.
-Dataset ManyColours(int classes, int each) {
-  Dataset data;
-  const auto files = std::make_shared<PictureFiles>();
-  uint32_t seed = 1;
-  const auto add = [&](const std::string& split, int count, std::vector<Example>* examples) {
-    for (int i = 0; i < count * classes; ++i) {
-      const int label = i % classes;
-      const std::string id = absl::StrCat(split, "-", i);
-      (*files)[id] = ColourBmp({37 * label % 256, 91 * label % 256, 53 * label % 256}, 8, 20, seed++);
-      examples->push_back({id, label, id, {}});
-    }
-  };
-  for (int label = 0; label < classes; ++label) data.class_names.push_back(absl::StrCat("colour ", label));
-  AddSplits({each, 1, 0}, add, &data);
-  data.read = ReaderOf(files);
-  return data;
-}
-
-// An estimate takes 64 pictures or one a class, and has none to hold out.
-TEST(ChooseTrainingTest, EarlyStoppingWithManyClassesIsEstimated) {
-  AutoOptions options = OnlyFineTuning(HurriedOptions({"seeing"}));
-  options.recipe.early_stopping.patience = 1;
-  options.recipe.chosen.insert("early_stopping.patience");
-  ExpectEstimated(options, ManyColours(65, 3));
-}
-
-// The weights grow from step to step: the few epochs of the estimate end before they overflow.
+// The weights grow from step to step until they overflow.
 TEST(ChooseTrainingTest, WhatWasTriedInVainIsNotChosen) {
   AutoOptions options = OnlyFineTuning(SmallOptions({"seeing"}));
   Recipe& recipe = options.recipe;
@@ -336,7 +358,7 @@ TEST(ChooseTrainingTest, WhatWasTriedInVainIsNotChosen) {
   EXPECT_THAT(std::string(status.message()), StartsWith("auto: Tried in vain: fine-tune the last 1 stages"));
   const auto filled = std::count_if(observer.progress.begin(), observer.progress.end(),
                                     [](const Progress& p) { return p.activity == "auto: features"; });
-  EXPECT_EQ(filled, 4) << "in both phases of the estimate and of the training";
+  EXPECT_EQ(filled, 2) << "in both phases of the training";
 }
 
 TEST(ChooseTrainingTest, WhatTheUserChoseMakesNoTrainingTwice) {
@@ -353,6 +375,17 @@ TEST(ChooseTrainingTest, WhatTheUserChoseMakesNoTrainingTwice) {
   }
   EXPECT_THAT(what, Not(IsEmpty()));
   EXPECT_EQ(choice->recipe.head.type, HeadType::kMlp);
+}
+
+// Of a loss with noise no line search is made.
+TEST(ChooseTrainingTest, BalancedSamplingLeavesLbfgsOut) {
+  AutoOptions options = HurriedOptions({"seeing"});
+  options.recipe.class_balance = ClassBalance::kSampling;
+  options.recipe.chosen.insert("class_balance");
+  const auto choice = Choose(options, ColourDataset(2, 5, 1));
+  ASSERT_TRUE(choice.ok()) << choice.status();
+  EXPECT_THAT(choice->report.trainings, SizeIs(4));
+  EXPECT_THAT(choice->report.trainings, Each(Field(&TriedTraining::what, Not(HasSubstr("lbfgs")))));
 }
 
 TEST(ChooseTrainingTest, AFinderGoesWithEveryTrainingThatHasARate) {

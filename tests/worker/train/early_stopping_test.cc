@@ -92,6 +92,26 @@ TEST(EarlyStoppingTest, AccuracyThatCannotRiseAnyMoreStops) {
   EXPECT_TRUE(observer.epochs[first_perfect].best);
 }
 
+TEST(EarlyStoppingTest, GoesBackToTheBestMacroF1) {
+  TrainOptions options = StoppingOptions({HeadPhase(40)}, 3, 0);
+  options.early_stopping.metric = StopMetric::kMacroF1;
+  RecordingObserver observer;
+  const auto result = TrainOn(options, ColourDataset(2, 8, 3), &observer);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_LT(observer.epochs.size(), 40u) << "it cannot rise above 1";
+  size_t best_epoch = 0;
+  double best = -1;
+  for (const EpochMetrics& epoch : observer.epochs) {
+    ASSERT_TRUE(epoch.held_out_macro_f1.has_value());
+    EXPECT_EQ(epoch.best, *epoch.held_out_macro_f1 > best);
+    EXPECT_EQ(*epoch.held_out_macro_f1 == 1, *epoch.held_out_accuracy == 1);
+    best = std::max(best, *epoch.held_out_macro_f1);
+    if (epoch.best) best_epoch = &epoch - observer.epochs.data();
+  }
+  ASSERT_EQ(observer.states.size(), observer.epochs.size());
+  EXPECT_EQ(LargestDifference(WeightsOf(result->checkpoint), ParsedState(observer.states[best_epoch]).weights), 0);
+}
+
 TEST(EarlyStoppingTest, TheNextPhaseStartsFromTheBest) {
   const Dataset data = ColourDataset(2, 8, 2);
   const TrainResult stopped = MustTrain(StoppingOptions({HeadPhase(6), TunePhase(1)}, 2, kNeverBetter), data);
@@ -153,6 +173,7 @@ TEST(EarlyStoppingTest, WithoutItNothingIsHeldOut) {
   EXPECT_EQ(result->assessment.last_accuracy, result->assessment.evaluation.accuracy);
   for (const EpochMetrics& epoch : observer.epochs) {
     EXPECT_FALSE(epoch.held_out_loss.has_value());
+    EXPECT_FALSE(epoch.held_out_macro_f1.has_value());
     EXPECT_FALSE(epoch.best);
   }
 }

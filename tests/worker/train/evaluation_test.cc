@@ -148,6 +148,7 @@ TEST(EvaluateLogitsTest, MultiLabelByHand) {
   EXPECT_DOUBLE_EQ(e.multi_label->mean_average_precision, (0.5 + 1.0 / 3 + 1) / 2) << "of the classes with pictures";
   EXPECT_DOUBLE_EQ(e.multi_label->micro_f1, 2.0 * 3 / (2 * 3 + 2 + 1));  // 3 hits, 2 false alarms, 1 miss
   EXPECT_DOUBLE_EQ(e.multi_label->macro_f1, (0.5 + 1 + 0) / 3);
+  EXPECT_EQ(MacroF1(e), e.multi_label->macro_f1);
   EXPECT_DOUBLE_EQ(e.multi_label->hamming_loss, 3.0 / 12);
   double loss = 0, error = 0;
   for (int i = 0; i < 12; ++i) {
@@ -178,6 +179,12 @@ TEST(EvaluateLogitsTest, OneClassEachIsEvaluate) {
   EXPECT_EQ(got.confusion, want.confusion);
   EXPECT_EQ(got.expected_calibration_error, want.expected_calibration_error);
   EXPECT_FALSE(got.multi_label.has_value());
+}
+
+// Truth a a b, all said to be a: F1 of a is 2 * 2 / (2 * 2 + 1), of b and of c, which no picture has, 0.
+TEST(MacroF1Test, IsTheMeanOfAllClasses) {
+  EXPECT_DOUBLE_EQ(MacroF1(EvaluateLogits({"a", "b", "c"}, {0, 0, 1}, {1, 0, 0, 1, 0, 0, 1, 0, 0})), 0.8 / 3);
+  EXPECT_EQ(MacroF1(EvaluateLogits({"a", "b"}, {0, 1}, {1, 0, 0, 1})), 1);
 }
 
 // Of 50 pictures, from the generator's bits: logits in [-4, 4), two thirds of them right.

@@ -114,6 +114,25 @@ TEST(ForecastTwiceTest, UncertainPointsWeighLess) {
   EXPECT_GT(ForecastTwice(points).error_at_twice, truth + 0.05);
 }
 
+// Weights of 1 / deviation^2 stay in reach of each other, also where every picture was right.
+TEST(ForecastTwiceTest, WeightsOfStandardErrorsAreOfUse) {
+  std::vector<CurvePoint> points = OnCurve(0, 30, 1.2, {50, 100, 200, 400, 800, 1600});
+  for (CurvePoint& p : points) p.standard_deviation = StandardError(p.error, 40);
+  EXPECT_NEAR(ForecastTwice(points).error_at_twice, 30 * std::pow(3200.0, -1.2), 1e-6);
+  points = {{100, 0.2, 0}, {200, 0, 0}, {400, 0, 0}};
+  for (CurvePoint& p : points) p.standard_deviation = StandardError(p.error, 40);
+  const CurveForecast f = ForecastTwice(points);
+  ASSERT_TRUE(f.fits);
+  EXPECT_GE(f.low, 0);
+  EXPECT_LT(f.high, 0.2);
+}
+
+TEST(StandardErrorTest, IsBinomialWithTwoPicturesMoreOfEachKind) {
+  EXPECT_NEAR(StandardError(0.25, 96), std::sqrt(0.26 * 0.74 / 100), 1e-12);
+  EXPECT_NEAR(StandardError(0, 16), std::sqrt(0.1 * 0.9 / 20), 1e-12);
+  EXPECT_NEAR(StandardError(1, 16), StandardError(0, 16), 1e-12);
+}
+
 TEST(ForecastTwiceTest, OrderDoesNotMatter) {
   std::vector<CurvePoint> points = {{40, 0.41, 0}, {80, 0.3, 0}, {160, 0.26, 0}, {320, 0.19, 0}};
   const CurveForecast forward = ForecastTwice(points);

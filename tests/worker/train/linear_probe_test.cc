@@ -167,8 +167,6 @@ TEST(LinearProbeTest, StopsWhenCancelled) {
   EXPECT_EQ(FitLinearProbe(task.features, task.labels, 4, {}, cancel).status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(CrossValidateProbe(task.features, task.labels, 4, 2, 1, {}, &pool, cancel).status().code(),
             absl::StatusCode::kCancelled);
-  EXPECT_EQ(ChooseL2(task.features, task.labels, 4, {1}, 2, 1, {}, &pool, cancel).status().code(),
-            absl::StatusCode::kCancelled);
 }
 
 TEST(CrossValidateProbeTest, PredictsEachFoldWithoutIt) {
@@ -235,32 +233,6 @@ TEST(CrossValidateProbeTest, BadArgumentsAreInvalid) {
   }
   EXPECT_EQ(CrossValidateProbe(task.features, {0}, 4, 2, 1, {}, &pool, CancelToken()).status().message(),
             "labels: got 1, want one for each of 10 rows");
-}
-
-double MustChoose(const Task& task, const std::vector<double>& ladder) {
-  WorkerPool pool(Threads(2));
-  return ChooseL2(task.features, task.labels, task.classes, ladder, 3, 1, {}, &pool, CancelToken()).value();
-}
-
-TEST(ChooseL2Test, NoiseWantsMuchAndSignalLittle) {
-  const std::vector<double> ladder = {1e-3, 1e-1, 1e1};
-  EXPECT_EQ(MustChoose(RandomTask(100, 50, 0, 14), ladder), 1e1);
-  EXPECT_EQ(MustChoose(RandomTask(100, 50, 5, 14), ladder), 1e-3);
-}
-
-TEST(ChooseL2Test, OfEqualsTheLargest) {
-  Task task = RandomTask(40, 3, 0, 15);
-  task.features.fill_(1);  // no weight has a gradient
-  EXPECT_EQ(MustChoose(task, {0.1, 1, 0.5}), 1);
-}
-
-TEST(ChooseL2Test, BadArgumentsAreInvalid) {
-  const Task task = RandomTask(10, 3, 1, 16);
-  WorkerPool pool(Threads(1));
-  EXPECT_EQ(ChooseL2(task.features, task.labels, 4, {}, 2, 1, {}, &pool, CancelToken()).status(),
-            absl::InvalidArgumentError("ladder: got no values, want at least one"));
-  EXPECT_EQ(ChooseL2(task.features, task.labels, 4, {1, -1}, 2, 1, {}, &pool, CancelToken()).status(),
-            absl::InvalidArgumentError("l2: got -1, want > 0"));
 }
 
 // The rows of a task, each with the classes that a plane through the features gives it, and noise.

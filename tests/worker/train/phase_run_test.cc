@@ -138,6 +138,55 @@ TEST_F(PhaseRunTest, TheLearningRateFinderMeasuresTheSame) {
   for (size_t i = 0; i < found[0].points.size(); ++i) EXPECT_EQ(found[1].points[i].loss, found[0].points[i].loss);
 }
 
+TEST_F(PhaseRunTest, AStepOfManyBatchesTakesNoMoreMemoryThanABatch) {
+  options_.phases[0].accumulate_batches = 4;  // steps of 16 and 2
+  const auto all = Pictures(1024, 1024);
+  const auto want = Run();
+  EpochTotals want_totals, totals;
+  ASSERT_TRUE(Train(all.get(), want.get(), &want_totals).ok());
+  for (const int64_t kept_rows : {0, 7}) {
+    const auto some = Pictures(1, kept_rows);
+    const auto run = Run();
+    ASSERT_TRUE(Train(some.get(), run.get(), &totals).ok());
+    EXPECT_EQ(some->window_rows(), 4) << "a batch";
+    EXPECT_EQ(totals.images, 18);
+    EXPECT_EQ(totals.loss, want_totals.loss);
+    EXPECT_EQ(LargestDifference(run->Weights(), want->Weights()), 0) << kept_rows;
+  }
+}
+
+TEST_F(PhaseRunTest, CancellingEndsAStepOfManyBatches) {
+  options_.phases[0].accumulate_batches = 4;
+  CancelToken cancel;
+  std::atomic<int> reads{0};
+  data_.read = [&, read = data_.read](const std::string& id) {
+    if (++reads == 16) cancel.Stop(StopReason::kCancelled);  // the last that the first step needs
+    return read(id);
+  };
+  const auto pictures = Pictures(16, 0);
+  const auto run = Run();
+  EpochTotals totals;
+  EXPECT_EQ(Train(pictures.get(), run.get(), &totals, cancel).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(totals.images, 0);
+}
+
+TEST_F(PhaseRunTest, AStepThatIsLeftEarlyLeavesNoTrace) {
+  options_.phases[0].accumulate_batches = 4;
+  CancelToken cancel;
+  std::atomic<int> reads{0};
+  data_.read = [&, read = data_.read](const std::string& id) {
+    if (++reads == 8) cancel.Stop(StopReason::kDrain);  // the second batch's last
+    return read(id);
+  };
+  const auto pictures = Pictures(1, 0);
+  const auto run = Run();
+  Tensors before;
+  for (const auto& [name, value] : run->suffix().State()) before[name] = value.clone();
+  EpochTotals totals;
+  EXPECT_EQ(Train(pictures.get(), run.get(), &totals, cancel).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(LargestDifference(run->suffix().State(), before), 0);
+}
+
 TEST_F(PhaseRunTest, AnErrorOfRowsAheadEndsTheEpoch) {
   data_.train[ShuffledIndices(18, 1, 0, 0).back()].id = "gone";
   const auto pictures = Pictures(8, 0);

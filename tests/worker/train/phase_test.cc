@@ -184,6 +184,25 @@ TEST(MakePhasesTest, GradualSharesOutItsEpochs) {
   EXPECT_EQ(Refusal(recipe), "epochs: got 2, want at least 3, one for each stage that is unfrozen");
 }
 
+TEST(MakePhasesTest, AWarmUpIsShorterThanEveryPhase) {
+  Recipe recipe = Peculiar(Strategy::kGradual);
+  recipe.unfreeze_stages = 3;
+  recipe.epochs = 10;
+  recipe.schedule.warmup_epochs = 2.5;
+  EXPECT_EQ(Phases(recipe).size(), 4u);
+  recipe.schedule.warmup_epochs = 3;
+  EXPECT_EQ(Refusal(recipe), "schedule.warmup_epochs: got 3, want less than 3, the epochs of phase unfreeze-1");
+  recipe.strategy = Strategy::kFineTune;
+  EXPECT_EQ(Phases(recipe).size(), 2u);
+  recipe.head_epochs = 2;
+  EXPECT_EQ(Phases(recipe).size(), 2u) << "the head's own phase has none";
+  for (const Strategy strategy : {Strategy::kFrozenHead, Strategy::kFineTune, Strategy::kScratch}) {
+    recipe = Peculiar(strategy);
+    recipe.schedule.warmup_epochs = 5;
+    EXPECT_THAT(Refusal(recipe), testing::StartsWith("schedule.warmup_epochs: got 5, want less than 5, the epochs"));
+  }
+}
+
 TEST(MakePhasesTest, UnfreezesFromANamedStage) {
   Recipe recipe = Peculiar(Strategy::kFineTune);
   recipe.unfreeze_stages = 0;
@@ -259,6 +278,31 @@ TEST(WithLearningRateTest, TheBackbonesRateKeepsItsRatio) {
   EXPECT_EQ(WithLearningRate(phase, 0.1).backbone_learning_rate, 0.1) << "exactly";
   phase.backbone_learning_rate = 0;
   EXPECT_EQ(WithLearningRate(phase, 0.1).backbone_learning_rate, 0);
+}
+
+TEST(LearningRateOfTest, EachStageWithParametersLearnsMoreSlowly) {
+  Phase phase;
+  phase.backbone_learning_rate = 0.8;
+  phase.stage_decay = 0.5;
+  const std::set<int> trained{2, 4, 5};  // 3 has no parameters
+  EXPECT_DOUBLE_EQ(LearningRateOf(5, trained, phase), 0.8);
+  EXPECT_DOUBLE_EQ(LearningRateOf(4, trained, phase), 0.4);
+  EXPECT_DOUBLE_EQ(LearningRateOf(2, trained, phase), 0.2);
+}
+
+TEST(MakePhasesTest, FromScratchOnlyBatchNormLearnsStatistics) {
+  Recipe recipe;
+  recipe.strategy = Strategy::kScratch;
+  const auto full = WithDefaults(recipe);
+  ASSERT_TRUE(full.ok()) << full.status();
+  for (const auto& [name, policy] : {std::pair("mobilenet_v3_small", BatchNormPolicy::kTrainUnfrozen),
+                                     std::pair("small_convnet", BatchNormPolicy::kEval)}) {
+    const auto backbone = Backbone::Untrained(name);
+    ASSERT_TRUE(backbone.ok()) << backbone.status();
+    const auto phases = MakePhases(*full, **backbone);
+    ASSERT_TRUE(phases.ok()) << phases.status();
+    EXPECT_EQ((*phases)[0].batch_norm, policy) << name;
+  }
 }
 
 TEST(KeyOfTest, DiffersInEachFieldOfAPhase) {

@@ -90,8 +90,8 @@ TEST(WithDefaultsTest, EachStrategyHasItsDefaultsInOrder) {
       // frozen head, fine-tune, gradual, scratch
       {"head.type", {"linear", "linear", "linear", "linear"}},
       {"head.standardize", {"true", "true", "true", "-"}},
-      {"head.dropout", {"0", "0", "0", "0"}},
       {"optimizer.type", {"sgd", "sgd", "sgd", "sgd"}},
+      {"head.dropout", {"0", "0", "0", "0"}},
       {"optimizer.momentum", {"0.9", "0.9", "0.9", "0.9"}},
       {"optimizer.nesterov", {"false", "false", "false", "false"}},
       {"optimizer.weight_decay", {"0.01", "0", "0", "0.0001"}},
@@ -260,6 +260,19 @@ TEST(WithDefaultsTest, APresetGivesTheAugmentationAndItsPartsOverride) {
   Recipe recipe = With(Recipe(), "augmentation.preset", std::string("trivial-augment"));
   recipe = With(With(recipe, "augmentation.crop_scale_min", 0.3), "augmentation.erase", 0);
   EXPECT_EQ(WithDefaults(recipe)->augment, want);
+  want = *AugmentPreset("rand-augment");
+  want.rand_augment_ops = 3;
+  want.rand_augment_magnitude = 15;
+  want.crop_scale_max = 0.5;
+  recipe = With(With(Recipe(), "augmentation.preset", std::string("rand-augment")), "augmentation.crop_scale_max", 0.5);
+  recipe = With(With(recipe, "augmentation.rand_augment_ops", 3), "augmentation.rand_augment_magnitude", 15);
+  EXPECT_EQ(WithDefaults(recipe)->augment, want);
+  want = AugmentSpec();
+  want.rand_augment_ops = 2;
+  EXPECT_EQ(WithDefaults(With(Recipe(), "augmentation.rand_augment_ops", 2))->augment, want);
+  const Recipe whole =
+      With(With(Recipe(), "augmentation.preset", std::string("light")), "augmentation.crop_scale_min", 1);
+  EXPECT_EQ(WithDefaults(whole)->augment, *AugmentPreset("flip")) << "without crops they have no ratio";
   want = AugmentSpec();
   want.hue = 0.1;
   const Recipe alone = With(Recipe(), "augmentation.hue", 0.1);
@@ -337,12 +350,28 @@ TEST(WithDefaultsTest, OptimizersHaveRanges) {
   }
 }
 
+TEST(WithDefaultsTest, LbfgsHasALossWithoutNoise) {
+  const Recipe lbfgs = With(Strategy::kFrozenHead, OptimizerKind::kLbfgs);
+  const Recipe mlp = With(lbfgs, "head.type", HeadType::kMlp);
+  EXPECT_THAT(Defaults(mlp), Contains("head.dropout=0"));
+  EXPECT_TRUE(WithDefaults(With(mlp, "head.dropout", 0)).ok());
+  EXPECT_TRUE(WithDefaults(With(lbfgs, "class_balance", ClassBalance::kWeights)).ok());
+  EXPECT_TRUE(WithDefaults(With(lbfgs, "augmentation.preset", std::string("none"))).ok());
+  const std::string why = " with L-BFGS, whose loss must be without noise";
+  EXPECT_EQ(Refusal(With(mlp, "head.dropout", 0.5)), absl::StrCat("head.dropout: got 0.5, want 0", why));
+  EXPECT_EQ(Refusal(With(lbfgs, "class_balance", ClassBalance::kSampling)),
+            absl::StrCat("class_balance: got sampling, want none or weights", why));
+  EXPECT_EQ(Refusal(With(lbfgs, "augmentation.preset", std::string("flip"))),
+            absl::StrCat("augmentation.preset: got flip, want none", why));
+  EXPECT_EQ(Refusal(With(lbfgs, "augmentation.hue", 0.1)), absl::StrCat("augmentation: got some, want none", why));
+}
+
 TEST(WithDefaultsTest, HeadScheduleAndRegularizationHaveRanges) {
   const Recipe tune = Of(Strategy::kFineTune), mlp = With(Recipe(), "head.type", HeadType::kMlp);
   const Recipe step = With(Recipe(), "schedule.type", ScheduleKind::kStep);
   ExpectRange(mlp, "head.hidden_width", {1, 8192}, {0, 8193}, "1 to 8192");
   ExpectRange({}, "head.dropout", {0, 0.99}, {-0.1, 1}, "0 <= dropout < 1");
-  ExpectRange({}, "schedule.warmup_epochs", {0, 10000}, {-1, 10001}, "0 to 10000");
+  ExpectRange({}, "schedule.warmup_epochs", {0, 1000}, {-1, 1001}, "0 to 1000");
   ExpectRange(step, "schedule.step_epochs", {0.5, 10000}, {0, 10001}, "0 < step_epochs <= 10000");
   ExpectRange(step, "schedule.step_factor", {0.01, 1}, {0, 1.1}, "0 < step_factor <= 1");
   ExpectRange({}, "regularization.label_smoothing", {0, 0.99}, {-0.1, 1}, "0 <= label_smoothing < 1");
@@ -361,10 +390,14 @@ TEST(WithDefaultsTest, AugmentationHasRanges) {
   const Recipe light = With(Recipe(), "augmentation.preset", std::string("light"));
   ExpectRange(light, "augmentation.views", {0, 64}, {-1, 65}, "0 to 64");
   ExpectRange({}, "augmentation.crop_scale_min", {0.01, 1}, {-0.5, 0}, "> 0 and at most 1");
-  ExpectRange({}, "augmentation.crop_ratio", {1, 10}, {0.9, 11}, "1 to 10");
+  ExpectRange(light, "augmentation.crop_scale_max", {0.5, 1}, {0.4, 1.1}, "crop_scale_min to 1");
+  ExpectRange(light, "augmentation.crop_ratio", {1, 10}, {0.9, 11}, "1 to 10");
   ExpectRange({}, "augmentation.rotation_degrees", {0, 180}, {-1, 181}, "0 to 180");
   ExpectRange({}, "augmentation.shear_degrees", {0, 60}, {-1, 61}, "0 to 60");
   ExpectRange({}, "augmentation.zoom", {0, 0.9}, {-1, 1}, "0 to 0.9");
+  ExpectRange({}, "augmentation.rand_augment_ops", {0, 14}, {-1, 15}, "0 to 14");
+  const Recipe rand = With(Recipe(), "augmentation.rand_augment_ops", 2);
+  ExpectRange(rand, "augmentation.rand_augment_magnitude", {0, 30}, {-1, 31}, "0 to 30");
   ExpectRange({}, "augmentation.hue", {0, 0.5}, {-1, 0.6}, "0 to 0.5");
   for (const char* path : {"augmentation.horizontal_flip", "augmentation.vertical_flip", "augmentation.shift",
                            "augmentation.brightness", "augmentation.contrast", "augmentation.saturation",
@@ -396,6 +429,8 @@ std::vector<Recipe> ManyRecipes() {
   recipes.push_back(With(Recipe(), "head.type", HeadType::kMlp));
   recipes.push_back(With(Of(Strategy::kFineTune), "fine_tune.unfreeze_from", std::string("layer4")));
   recipes.push_back(With(Recipe(), "early_stopping.patience", 3));
+  recipes.push_back(With(Recipe(), "augmentation.preset", std::string("rand-augment")));
+  recipes.push_back(With(Recipe(), "augmentation.preset", std::string("trivial-augment")));
   return recipes;
 }
 
@@ -429,6 +464,7 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
   const Recipe lbfgs = With(Strategy::kFrozenHead, OptimizerKind::kLbfgs), scratch = Of(Strategy::kScratch);
   const Recipe one_cycle = With(Recipe(), "schedule.type", ScheduleKind::kOneCycle);
   const Recipe from = With(Of(Strategy::kFineTune), "fine_tune.unfreeze_from", std::string("layer4"));
+  const Recipe trivial = With(Recipe(), "augmentation.preset", std::string("trivial-augment"));
   const std::string tuning = "it only with the fine-tune and gradual strategies";
   const std::string first_order = "it only with first-order optimizers";
   const std::string pretrained = "it only where a pretrained backbone is trained";
@@ -466,6 +502,10 @@ TEST(WithDefaultsTest, OptionsAreRefusedWhereTheyDoNotApply) {
       {lbfgs, "regularization.ema_decay", first_order},
       {lbfgs, "regularization.mixup_alpha", first_order},
       {{}, "regularization.cutmix_alpha", "it only where the backbone is trained"},
+      {{}, "augmentation.crop_scale_max", "it only with augmentation.crop_scale_min below 1"},
+      {{}, "augmentation.crop_ratio", "it only with augmentation.crop_scale_min below 1"},
+      {trivial, "augmentation.rand_augment_ops", "it only without the trivial-augment preset"},
+      {{}, "augmentation.rand_augment_magnitude", "it only with augmentation.rand_augment_ops"},
       {{}, "augmentation.views", "it only with augmentation"},
       {{}, "early_stopping.metric", stopping},
       {{}, "early_stopping.min_delta", stopping},

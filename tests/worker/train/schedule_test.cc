@@ -124,7 +124,7 @@ TEST(ScheduleTest, EveryViolationIsALine) {
   const absl::Status status = options.Validate();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(status.message(),
-            "warmup_epochs: got -1, want 0 to 10000\n"
+            "warmup_epochs: got -1, want 0 to 1000\n"
             "step_epochs: got 0, want 0 < step_epochs <= 10000\n"
             "step_factor: got 2, want 0 < step_factor <= 1\n"
             "peak_fraction: got 1.5, want 0 to 1\n"

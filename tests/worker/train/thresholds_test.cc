@@ -123,6 +123,30 @@ TEST(ThresholdsTest, AgreesWithTryingEveryThreshold) {
   }
 }
 
+TEST(MeasureThresholdsTest, CountsOnOtherPictures) {
+  const std::vector<ClassThreshold> chosen = OfTwo(kProbabilities, kLabels, 0.75);
+  const std::vector<float> others = {0.9f, 0.1f, 0.7f, 0.3f, 0.8f, 0.2f, 0.6f, 0.4f};
+  const std::vector<ClassThreshold> t = MeasureThresholds(chosen, others, {0, 0, 1, 0});
+  ASSERT_EQ(t.size(), 2u);
+  EXPECT_TRUE(t[0].reachable);
+  EXPECT_EQ(t[0].threshold, 0.7f);
+  EXPECT_EQ(t[0].predicted, 3);
+  EXPECT_DOUBLE_EQ(t[0].precision, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(t[0].recall, 2.0 / 3);
+  EXPECT_EQ(t[0].precision_interval.low, WilsonInterval(2, 3).low);
+  EXPECT_FALSE(t[1].reachable);
+}
+
+TEST(MeasureThresholdsTest, WhereNothingPassesAndNothingIsOfTheClassBothAreZero) {
+  const std::vector<float> others = {0.1f, 0.9f};
+  const ClassThreshold t = MeasureThresholds(OfTwo(kProbabilities, kLabels, 0.75), others, {1})[0];
+  EXPECT_TRUE(t.reachable);
+  EXPECT_EQ(t.predicted, 0);
+  EXPECT_EQ(t.precision, 0);
+  EXPECT_EQ(t.recall, 0);
+  EXPECT_EQ(t.precision_interval.high, 1);
+}
+
 // Class 0 by falling probability: right, wrong, right; class 1: wrong, right, right; class 2 is never there.
 TEST(ThresholdsTest, OfAnyNumberOfClasses) {
   const Labelling labels = Labelling::AnyNumber({{0}, {1}, {0, 1}});

@@ -74,6 +74,14 @@ TEST(TrainStateTest, EveryFieldSurvivesARoundTrip) {
   ExpectEqual(back->best_weights, want.best_weights);
 }
 
+TEST(TrainStateTest, FoundRatesSurviveARoundTrip) {
+  TrainState state = State();
+  state.found_rates = {{"fine-tune", 0.1 / 3}, {"unfreeze-1", 1e-7 / 3}};
+  const auto back = ParseTrainState(SerializeTrainState(state));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->found_rates, state.found_rates);
+}
+
 TEST(TrainStateTest, GroupsMayBeEmpty) {
   TrainState state;
   state.weights = State().weights;

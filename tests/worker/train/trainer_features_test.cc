@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -37,8 +38,8 @@ Tensors FirstWeights(const TrainOptions& options, int classes = 2) {
   return weights;
 }
 
-// float32 [n, classes] of the training pictures, before anything was learnt.
-at::Tensor FirstLogits(const TrainOptions& options, const Dataset& data) {
+// Of the training pictures.
+absl::StatusOr<std::vector<float>> LogitsBy(const Tensors& weights, const TrainOptions& options, const Dataset& data) {
   WorkerPool pool({2, 0, "test", UseOneIntraOpThread});
   Activations::Options o;
   o.backbone = options.backbone;
@@ -46,8 +47,13 @@ at::Tensor FirstLogits(const TrainOptions& options, const Dataset& data) {
   o.split_point = options.phases[0].split_point;
   Activations activations(o, &data.train, data.read);
   const auto classes = static_cast<int64_t>(data.class_names.size());
-  const auto logits = PredictLogits({o.backbone, o.split_point, options.head, classes},
-                                    FirstWeights(options, static_cast<int>(classes)), &activations, &pool, {});
+  return PredictLogits({o.backbone, o.split_point, options.head, classes}, weights, &activations, &pool, {});
+}
+
+// float32 [n, classes] of the training pictures, before anything was learnt.
+at::Tensor FirstLogits(const TrainOptions& options, const Dataset& data) {
+  const auto classes = static_cast<int64_t>(data.class_names.size());
+  const auto logits = LogitsBy(FirstWeights(options, static_cast<int>(classes)), options, data);
   GRAFT_CHECK(logits.ok());
   return at::tensor(*logits).view({-1, classes});
 }
@@ -229,6 +235,15 @@ TEST(TrainFeaturesTest, WeightDecayLeavesNormsAndBiasesAlone) {
     const double decay = name == "features.12.0.weight" || name == "head.weight" ? 0.1 * 0.5 : 0;
     EXPECT_TRUE(at::allclose(decayed.at(name), free.at(name) - decay * value, 1e-5, 1e-7)) << name;
   }
+}
+
+TEST(PredictLogitsTest, WeightsThatOverflowedAreInvalidArgument) {
+  const TrainOptions options = OptionsFor({HeadPhase(1)});
+  Tensors weights = FirstWeights(options);
+  weights.at("head.weight").fill_(std::numeric_limits<float>::infinity());
+  const absl::Status status = LogitsBy(weights, options, ColourDataset(2, 1, 1)).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "the weights overflowed")) << status;
 }
 
 struct RandomCase {

@@ -69,6 +69,41 @@ TEST(TrainOptionsTest, EpochsAndBatchSizeArePositive) {
   ExpectInvalidPhase("phases[0].epochs, batch_size and accumulate_batches", [](Phase* p) { p->batch_size = 0; });
 }
 
+TEST(TrainOptionsTest, OptionsOfAPhaseHaveTheirRanges) {
+  ExpectInvalidPhase("phases[0].momentum: got 1.5", [](Phase* p) { p->optimizer.momentum = 1.5; });
+  ExpectInvalidPhase("phases[0].step_factor: got 2", [](Phase* p) { p->schedule.step_factor = 2; });
+  ExpectInvalidPhase("phases[0].mixup_alpha: got -1", [](Phase* p) { p->mix.mixup_alpha = -1; });
+  ExpectInvalidPhase("phases[0].shift: got 2", [](Phase* p) { p->augment.shift = 2; });
+}
+
+TEST(TrainOptionsTest, OptionsOfTheHeadHaveTheirRanges) {
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.head.dropout = 1;
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "head.dropout: got 1, want 0 <= dropout < 1");
+}
+
+TEST(TrainOptionsTest, EarlyStoppingHoldsOutAShare) {
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.early_stopping.patience = 1;
+  for (const int holdout : {0, 1}) {
+    options.early_stopping.holdout = holdout;
+    ExpectInvalid(options, ColourDataset(2, 4, 1),
+                  "early_stopping.holdout: got " + std::to_string(holdout) + ", want 0 < holdout < 1");
+  }
+}
+
+TEST(TrainOptionsTest, EarlyStoppingNeedsAClassWithAPictureToHoldOut) {
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.early_stopping = {1, StopMetric::kLoss, 0, 0.5};
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "early_stopping: got no class with more than one training picture");
+}
+
+TEST(TrainOptionsTest, FoldsAreAtMostTheTrainingPictures) {
+  TrainOptions options = OptionsFor({HeadPhase(1)});
+  options.folds = 3;
+  ExpectInvalid(options, ColourDataset(2, 1, 1), "evaluation.folds: got 3, want at most 2, the training pictures");
+}
+
 TEST(TrainOptionsTest, ALaterPhaseMustNotFreezeWhatWasTrained) {
   ExpectInvalid(OptionsFor({TunePhase(1), HeadPhase(1)}), ColourDataset(2, 1, 1),
                 "phases[1].split_point: got 14, want at most 12");

@@ -199,12 +199,30 @@ TEST(TrainResumeTest, ADamagedStateIsFailedPrecondition) {
   TrainOptions options = OptionsFor({HeadPhase(2)});
   RecordingObserver observer;
   ASSERT_TRUE(TrainOn(options, data, &observer).ok());
-  options.resume_state = "garbage";
-  EXPECT_EQ(TrainOn(options, data, &observer).status().code(), absl::StatusCode::kFailedPrecondition);
-  TrainState state = ParsedState(observer.states[0]);
+  const auto expect_refused = [&](const std::string& state, const std::string& message) {
+    options.resume_state = state;
+    RecordingObserver unused;
+    const absl::Status status = TrainOn(options, data, &unused).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr(message));
+  };
+  expect_refused("garbage", "resume_state: ");
+  const TrainState sound = ParsedState(observer.states[0]);
+  TrainState state = sound;
   state.phase = 1;
-  options.resume_state = SerializeTrainState(state);
-  EXPECT_EQ(TrainOn(options, data, &observer).status().code(), absl::StatusCode::kFailedPrecondition);
+  expect_refused(SerializeTrainState(state), "resume_state: phase or epoch out of range");
+  state = sound;
+  state.epoch = 3;
+  expect_refused(SerializeTrainState(state), "resume_state: phase or epoch out of range");
+  state = sound;
+  ASSERT_EQ(state.weights.erase("head.weight"), 1u);
+  expect_refused(SerializeTrainState(state), "resume_state: 1 weights are missing");
+  state = sound;
+  state.weights["head.weight"] = at::zeros({1});
+  expect_refused(SerializeTrainState(state), "resume_state: head.weight: stored with another shape");
+  state = sound;
+  state.optimizer["of.nothing"] = at::zeros({1});
+  expect_refused(SerializeTrainState(state), "resume_state: of.nothing: unknown name");
 }
 
 }  // namespace

@@ -131,9 +131,7 @@ int Activations::FirstStage() const { return base_ != nullptr ? base_->options_.
 at::Tensor Activations::RunStages(const at::Tensor& input) const {
   const Backbone& backbone = *options_.backbone;
   at::Tensor output = backbone.Forward(input, FirstStage(), options_.split_point, options_.precision).cpu();
-  // What is trained computes in float32 on a CPU (ADR 17): rounding pictures for it would gain no time.
-  const bool rounds = options_.split_point > 0 || backbone.device().is_cuda();
-  if (rounds && options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
+  if (options_.split_point < backbone.num_stages()) output = output.to(ScalarTypeOf(options_.precision));
   return output.contiguous(output.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
 }
 

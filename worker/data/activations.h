@@ -35,8 +35,7 @@ class Activations {
     std::shared_ptr<const Backbone> backbone;
     PreprocessSpec preprocessing;        // of the pictures; a size that the backbone computes
     int split_point = 0;                 // stages [0, split_point) are run
-    // Of the stages, and of rows that are neither features nor, on a CPU, pictures; not kAuto.
-    Precision precision = Precision::kFloat32;
+    Precision precision = Precision::kFloat32;  // of the stages, and of rows that are no features; not kAuto
     AugmentSpec augment;                 // of the views; all views are alike when it varies nothing
     uint64_t seed = 0;                   // of the views
     int kept_views = 1;                  // 0: none; view v is kept until view v + kept_views is asked for

@@ -128,15 +128,6 @@ TEST_F(ActivationsTest, HalfPrecisionHalvesRowsThatAreNoFeatures) {
   EXPECT_EQ(GatherAll(Activations(features, &data_.train, data_.read)).scalar_type(), at::kFloat);
 }
 
-TEST_F(ActivationsTest, PicturesAreNotRounded) {
-  Activations::Options options = Options(0);
-  const at::Tensor want = GatherAll(Activations(options, &data_.train, data_.read));
-  options.precision = Precision::kBfloat16;
-  const at::Tensor rows = GatherAll(Activations(options, &data_.train, data_.read));
-  ASSERT_EQ(rows.scalar_type(), at::kFloat);
-  EXPECT_TRUE(at::equal(rows, want));
-}
-
 TEST_F(ActivationsTest, PrepareHoldsWhatDoesNotFitUntilTheNext) {
   Activations::Options options = Options(14);
   options.budget_bytes = 0;

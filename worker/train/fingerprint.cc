@@ -13,8 +13,8 @@ std::string Fingerprint(const TrainOptions& options, const Dataset& data, int po
   const EarlyStopping& stop = options.early_stopping;
   const char* const device = options.backbone->device().is_cuda() ? "cuda" : "cpu";
   const HeadOptions& head = options.head;
-  sha.Update(absl::StrCat("training 2 ", kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed, " ", pool_size,
-                          " ", KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
+  sha.Update(absl::StrCat("training 2 ", kRowsVersion, " ", device, " ", options.backbone->digest(), " ", options.seed,
+                          " ", pool_size, " ", KeyOf(options.preprocessing), " ", PrecisionName(precision), " ",
                           HeadTypeName(head.type), " ", head.hidden_width, " ", head.standardize, " ", stop.patience,
                           " ", static_cast<int>(stop.metric), " ", static_cast<int>(options.class_balance), " ",
                           absl::StrFormat("%.17g %.17g %.17g", head.dropout, stop.min_delta, stop.holdout),

@@ -44,6 +44,8 @@ namespace {
 
 using Listing = BackboneDirectory::Listing;
 
+constexpr double kUnknownGflops = 1e9;  // last: nothing says that it computes little
+
 // A spec that leaves only fine-tuning wants a backbone that can be tuned, and has the stage it names.
 absl::Status CheckTrainings(Recipe recipe, const Listing& backbone) {
   recipe.strategy = Strategy::kFrozenHead;
@@ -85,7 +87,7 @@ absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, 
     if (named && names.erase(each.name) == 0) continue;
     if (!each.installed || IsUntrained(each.digest)) {
       if (!named) continue;
-      ASSIGN_OR_RETURN(const auto backbone, backbones->Get(each.name));
+      ASSIGN_OR_RETURN(const auto backbone, backbones->Peek(each.name));
       if (IsUntrained(backbone->digest())) {
         return absl::InvalidArgumentError(absl::StrCat("spec.strategy: got STRATEGY_AUTO, want STRATEGY_SCRATCH: ",
                                                        each.name, " has no pretrained weights"));
@@ -94,11 +96,12 @@ absl::StatusOr<std::vector<std::string>> AutoBackbones(const v1::JobSpec& spec, 
       each.preprocessing = backbone->preprocessing();
     }
     const absl::Status status = CheckAutoBackbone(spec, each, backbones->device());
-    if (status.ok()) usable.emplace_back(each.architecture->gflops, each.name);
+    const double gflops = each.architecture->gflops;  // 0: unknown
+    if (status.ok()) usable.emplace_back(gflops > 0 ? gflops : kUnknownGflops, each.name);
     if (!status.ok() && named) return status;
     if (!status.ok()) problem = status;
   }
-  for (const std::string& unknown : names) RETURN_IF_ERROR(backbones->Get(unknown).status());
+  for (const std::string& unknown : names) RETURN_IF_ERROR(backbones->Peek(unknown).status());
   if (usable.empty()) return problem;
   std::sort(usable.begin(), usable.end());
   std::vector<std::string> by_cost;

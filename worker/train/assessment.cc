@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "worker/backbone/torch_status.h"
@@ -125,12 +124,7 @@ absl::StatusOr<ProbeRows> RowsOf(Activations* activations, const ProbeData& data
   RETURN_IF_ERROR(activations->WindowImages().status());  // row_sizes() are known after it
   const int64_t row_bytes = activations->row_sizes().back() * static_cast<int64_t>(sizeof(float));
   const int64_t most = data.max_images > 0 ? data.max_images : ProbeImages(row_bytes);
-  std::vector<int64_t> chosen(activations->size());
-  std::iota(chosen.begin(), chosen.end(), 0);
-  if (activations->size() > most) {
-    const double share = static_cast<double>(most) / static_cast<double>(activations->size());
-    chosen = StratifiedSubset(Labelling::Of(activations->examples()), share, data.seed);
-  }
+  const std::vector<int64_t> chosen = StratifiedSample(Labelling::Of(activations->examples()), most, data.seed);
   const auto n = static_cast<int64_t>(chosen.size());
   RETURN_IF_ERROR(activations->Prepare(0, chosen.data(), n, data.pool, data.cancel));
   ProbeRows rows;

@@ -11,7 +11,6 @@
 #include "worker/backbone/torch_status.h"
 #include "worker/base/status.h"
 #include "worker/train/backbone_ranking.h"
-#include "worker/train/folds.h"
 #include "worker/train/train_data.h"
 
 namespace graft {

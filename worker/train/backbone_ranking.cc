@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "worker/backbone/torch_status.h"
@@ -23,21 +22,10 @@ namespace {
 constexpr int64_t kProbeImages = 4000;  // more do not change a ranking
 constexpr int64_t kLogMeImages = 1000;  // its cost grows with their square, and it cannot be stopped
 
-// About so many, each class by its share; all if there are no more.
-std::vector<int64_t> SampleOf(const std::vector<Example>& examples, int64_t images, uint64_t seed) {
-  const double share = std::min(1.0, static_cast<double>(images) / static_cast<double>(examples.size()));
-  return StratifiedSubset(Labelling::Of(examples), share, seed);
-}
-
-std::vector<Example> Pick(const std::vector<Example>& examples, const std::vector<int64_t>& indices) {
-  std::vector<Example> picked;
-  for (const int64_t i : indices) picked.push_back(examples[i]);
-  return picked;
-}
-
 std::vector<Example> ProbeExamples(const std::vector<Example>& examples, uint64_t seed) {
-  if (static_cast<int64_t>(examples.size()) <= kProbeImages) return examples;
-  return Pick(examples, SampleOf(examples, kProbeImages, seed));
+  std::vector<Example> sample;
+  for (const int64_t i : StratifiedSample(Labelling::Of(examples), kProbeImages, seed)) sample.push_back(examples[i]);
+  return sample;
 }
 
 class Ranker {
@@ -47,6 +35,7 @@ class Ranker {
         examples_(ProbeExamples(data.train, options.train.seed)) {}
 
   absl::StatusOr<RankedBackbone> Rank(const std::string& name, const CancelToken& cancel) {
+    RETURN_IF_ERROR(cancel.status());  // before a backbone is loaded in vain
     const absl::Time began = options_.clock->Now();
     ASSIGN_OR_RETURN(const auto backbone, options_.load(name));
     ASSIGN_OR_RETURN(const at::Tensor features, Features(backbone, cancel));
@@ -61,7 +50,7 @@ class Ranker {
     ranked.accuracy = probe.mean;
     ranked.standard_deviation = probe.standard_deviation;
     ranked.log_loss = probe.log_loss;
-    ASSIGN_OR_RETURN(ranked.log_me, SampledLogMe(features, classes));
+    ASSIGN_OR_RETURN(ranked.log_me, SampledLogMe(features, labels, classes));
     ranked.seconds = absl::ToDoubleSeconds(options_.clock->Now() - began);
     return ranked;
   }
@@ -92,17 +81,14 @@ class Ranker {
     return activations.Gather(all.data(), activations.size());
   }
 
-  absl::StatusOr<double> SampledLogMe(const at::Tensor& features, int classes) {
-    if (static_cast<int64_t>(examples_.size()) <= kLogMeImages) {
-      return LogMe(features, Labelling::Of(examples_), classes);
-    }
-    const std::vector<int64_t> sample = SampleOf(examples_, kLogMeImages, options_.train.seed);
+  absl::StatusOr<double> SampledLogMe(const at::Tensor& features, const Labelling& labels, int classes) {
+    const std::vector<int64_t> sample = StratifiedSample(labels, kLogMeImages, options_.train.seed);
     at::Tensor rows;
     RETURN_IF_ERROR(TryTorch("take a sample of the features", [&] {
       rows = features.index_select(0, at::tensor(at::ArrayRef<int64_t>(sample), at::kLong));
       return absl::OkStatus();
     }));
-    return LogMe(rows, Labelling::Of(Pick(examples_, sample)), classes);
+    return LogMe(rows, labels.At(sample), classes);
   }
 
   const AutoOptions& options_;
@@ -129,9 +115,7 @@ absl::StatusOr<BackboneRanking> RankBackbones(const AutoOptions& options, const 
   for (size_t i = 0; i < names.size(); ++i) {
     const bool has_one = !ranking.backbones.empty();
     const absl::StatusOr<RankedBackbone> ranked =
-        has_one && options.clock->Now() >= deadline
-            ? absl::DeadlineExceededError("time is over")
-            : ranker.Rank(names[i], has_one ? cancel.Until(options.clock, deadline) : cancel);
+        ranker.Rank(names[i], has_one ? cancel.Until(options.clock, deadline) : cancel);
     if (ranked.ok()) {
       ranking.backbones.push_back(*ranked);
       continue;

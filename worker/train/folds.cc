@@ -187,4 +187,12 @@ std::vector<int64_t> StratifiedSubset(const Labelling& labels, double fraction, 
   return subset;
 }
 
+std::vector<int64_t> StratifiedSample(const Labelling& labels, int64_t most, uint64_t seed) {
+  const auto count = static_cast<int64_t>(labels.size());
+  if (count > most) return StratifiedSubset(labels, static_cast<double>(most) / static_cast<double>(count), seed);
+  std::vector<int64_t> all(count);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
 }  // namespace graft

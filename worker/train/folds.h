@@ -20,5 +20,7 @@ std::vector<int> StratifiedFolds(const Labelling& labels, int folds, uint64_t se
 // each. Subsets of one seed are nested: a smaller fraction's is part of a larger one's. With any number of classes it
 // is the beginning of an order that halves the examples by iterative stratification, the halves likewise, and so on.
 std::vector<int64_t> StratifiedSubset(const Labelling& labels, double fraction, uint64_t seed);
+// The same of about `most` examples; all if there are no more.
+std::vector<int64_t> StratifiedSample(const Labelling& labels, int64_t most, uint64_t seed);
 
 }  // namespace graft

@@ -75,7 +75,7 @@ struct PhaseRun::Batch {
 struct PhaseRun::Step {
   int64_t view = 0;
   std::vector<Batch> batches;
-  bool piecemeal = false; // more rows than a window has: each batch's are computed when it is its turn
+  bool piecemeal = false; // more rows than a window or a batch: each batch's are computed when it is its turn
   double weight = 0;      // what the summed loss is divided by
   EpochTotals totals;     // of the last ComputeGradients()
   bool overflowed = false;
@@ -124,8 +124,8 @@ int64_t PhaseRun::StepEnd(int64_t begin, int64_t count) const {
   return phase.batch_norm == BatchNormPolicy::kTrainUnfrozen && end + 1 == count ? count : end;
 }
 
-// Whole steps, of no more than a window each, whose activations are computed together, by all threads, before they are
-// trained on. An epoch's windows begin at the same pictures whether it was interrupted or not.
+// Whole steps, of no more than a window or a batch, whose activations are computed together, by all threads, before they
+// are trained on. An epoch's windows begin at the same pictures whether it was interrupted or not.
 int64_t PhaseRun::WindowEnd(int64_t images, int64_t begin, int64_t count) const {
   const int64_t step = std::max<int64_t>(1, StepEnd(0, count));
   const int64_t window = std::max<int64_t>(1, images / step) * step;

@@ -65,14 +65,14 @@ class PhaseRun {
   };
   // One update on the pictures of `order` from `begin` on, with the learning rates times `factor`. Returns its totals,
   // whose loss may be infinite or no number.
-  //   Cancelled, DataLoss, ResourceExhausted, Internal
+  //   Cancelled, DeadlineExceeded, DataLoss, ResourceExhausted, Internal
   absl::StatusOr<EpochTotals> TrainStep(Epoch* epoch, int64_t begin, double factor, const CancelToken& cancel);
   // Updates in an epoch of so many pictures.
   int64_t StepsOf(int64_t count) const;
 
   // Goes on with an epoch (from 0) over `order` (indices into `activations`) where `totals` stands. `after_step` is
   // called after each step.
-  //   InvalidArgument  the loss became infinite or not a number;  Cancelled, DataLoss, ResourceExhausted, Internal
+  //   InvalidArgument  the loss became infinite or not a number;  others as TrainStep()
   absl::Status TrainEpoch(Activations* activations, const std::vector<int64_t>& order, int epoch,
                           const CancelToken& cancel, EpochTotals* totals,
                           const std::function<absl::Status()>& after_step);

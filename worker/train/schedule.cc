@@ -12,7 +12,8 @@
 namespace graft {
 namespace {
 
-constexpr double kMaxEpochs = 10'000, kMaxWarmupEpochs = 1000;
+constexpr double kMaxEpochs = 10'000;      // as a phase
+constexpr double kMaxWarmupEpochs = 1000;  // proto/graft/v1/job.proto, Schedule.warmup_epochs
 
 int64_t StepsOf(double epochs, int64_t steps_per_epoch) {
   return std::llround(epochs * static_cast<double>(steps_per_epoch));

@@ -396,14 +396,7 @@ TEST_F(JobServiceTest, AutoLooksFirstAtWhatComputesLeast) {
   spec.clear_backbone();
   const auto names = AutoBackbones(spec, &backbones_);
   ASSERT_TRUE(names.ok()) << names.status();
-  ASSERT_EQ(names->size(), 2u);
-  double before = -1;
-  for (const std::string& name : *names) {
-    const auto backbone = backbones_.Get(name);
-    ASSERT_TRUE(backbone.ok()) << backbone.status();
-    EXPECT_GE((*backbone)->architecture().gflops, before) << name;
-    before = (*backbone)->architecture().gflops;
-  }
+  EXPECT_THAT(*names, testing::ElementsAre("mobilenet_v3_small", "mean_colour")) << "of unknown cost: last";
 }
 
 TEST_F(JobServiceTest, CancelOfAQueuedJobEndsIt) {

@@ -67,7 +67,7 @@ AutoOptions SmallOptions(std::vector<std::string> backbones) {
   return options;
 }
 
-// No time for a fine-tuning, nor for a second backbone.
+// No time for any training but a first frozen head, nor for a second backbone.
 AutoOptions HurriedOptions(std::vector<std::string> backbones) {
   AutoOptions options = SmallOptions(std::move(backbones));
   options.budget_seconds = 1e-3;

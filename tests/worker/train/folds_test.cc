@@ -70,6 +70,19 @@ TEST(StratifiedSubsetTest, TakesTheFractionOfEachClassAndAtLeastOne) {
   EXPECT_EQ(counts, (std::map<int, int>{{0, 1}, {1, 1}, {2, 2}, {3, 2}, {4, 3}})) << "of 3, 10, 17, 24, 31";
 }
 
+TEST(StratifiedSampleTest, IsASubsetOfAboutSoManyOrAll) {
+  std::vector<int> one_each(90, 0);
+  one_each.resize(100, 1);
+  const Labelling labels{one_each};
+  EXPECT_EQ(StratifiedSample(labels, 50, 7), StratifiedSubset(labels, 0.5, 7));
+  EXPECT_EQ(StratifiedSample(labels, 50, 7).size(), 50u);
+  for (const int64_t most : {100, 1000}) {
+    const std::vector<int64_t> all = StratifiedSample(labels, most, 7);
+    ASSERT_EQ(all.size(), 100u);
+    for (int64_t i = 0; i < 100; ++i) EXPECT_EQ(all[i], i);
+  }
+}
+
 TEST(StratifiedSubsetTest, SmallerIsPartOfLarger) {
   const std::vector<int> labels = UnevenLabels();
   std::vector<int64_t> smaller;
